@@ -1,0 +1,60 @@
+# The front door: `make demo` and `make test` need Python 3.11 or newer, make and git, and set up the rest.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+PROTOS := $(wildcard protos/turntree/v1/*.proto)
+SOURCES := clients/python server tests protos
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(READY): pyproject.toml clients/python/pyproject.toml server/pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "turntree needs Python 3.11 or newer, this is " + sys.version)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt uv
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --group dev \
+		--editable 'clients/python[openai-agents]' --editable server
+	@touch $@
+
+.PHONY: setup
+setup: $(READY) ## Make the environment in .venv
+
+.PHONY: demo
+demo: $(READY) ## Show the main job: a conversation kept on a server, branched, streamed and accounted for
+	@$(BIN)/python clients/python/example/demo.py $(if $(MODEL),--model $(MODEL))
+
+.PHONY: test
+test: lint fresh $(READY) ## Run every check and test
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(READY) ## Check formatting, style, types and protos
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/python protos/generate.py lint
+
+.PHONY: format
+format: $(READY) ## Format the code
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+.PHONY: proto
+proto: $(READY) ## Generate the Python code of the protos
+	$(BIN)/python protos/generate.py generate
+
+.PHONY: fresh
+fresh: $(READY) ## Prove that the generated code is that of the protos
+	$(BIN)/python protos/generate.py fresh
+
+.PHONY: fuzz
+fuzz: $(READY) ## Compare with the Agents SDK on random sequences: SEQUENCES=5000 by default
+	TURNTREE_SEQUENCES=$(or $(SEQUENCES),5000) $(BIN)/python -m pytest tests/parity/test_differential.py -s
+
+.PHONY: constraints
+constraints: ## Pin the newest versions of everything that is installed
+	VIRTUAL_ENV=.venv $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --upgrade --group dev \
+		'clients/python/pyproject.toml' 'server/pyproject.toml' --all-extras --output-file constraints.txt

@@ -1,0 +1,1 @@
+"""Generated from protos/turntree/v1 by `make proto`."""
