@@ -30,7 +30,9 @@ def protoc(*options: str) -> None:
 
 def generate(root: Path) -> Path:
     """Generate into `root` and return the folder of the generated package."""
-    protoc(f"--python_out={root}", f"--grpc_python_out={root}", f"--mypy_out=quiet:{root}", f"--mypy_grpc_out=quiet:{root}")
+    protoc(
+        f"--python_out={root}", f"--grpc_python_out={root}", f"--mypy_out=quiet:{root}", f"--mypy_grpc_out=quiet:{root}"
+    )
     package = root / PACKAGE
     (package / "__init__.py").write_text('"""Generated from protos/turntree/v1 by `make proto`."""\n')
     return package

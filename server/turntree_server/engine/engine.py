@@ -1,0 +1,45 @@
+"""The contract of an engine: a database that runs operations."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeVar
+
+from turntree_server.operations.statement import OperationFactory
+
+T = TypeVar("T")
+
+Listener = Callable[[], None]
+
+
+class Engine(ABC):
+    """A database that runs operations, each in a transaction. Safe to use from several tasks and event loops."""
+
+    database_id: bytes
+    """Tells this database from every other."""
+
+    description: str
+    """What and where the database is, for people."""
+
+    @abstractmethod
+    async def read(self, operation: OperationFactory[T]) -> T:
+        """Run an operation that changes nothing, on one consistent state of the database."""
+
+    @abstractmethod
+    async def write(self, operation: OperationFactory[T], session_id: str) -> T:
+        """Run an operation that changes a session, and return once the change is on disk.
+
+        It happens whole or not at all, whether or not the caller still waits.
+        """
+
+    @abstractmethod
+    def listen(self, session_id: str, listener: Listener) -> Callable[[], None]:
+        """Call `listener`, on any thread, when a session may have changed or the engine closes.
+
+        Changes by other programs count too. Returns a function that ends it.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish the writes that were accepted and release the database."""

@@ -1,0 +1,142 @@
+"""The embedded engine: one SQLite file, or a database in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import aiosqlite
+from turntree.errors import ErrorReason, Unavailable, stopping
+
+from turntree_server.engine.engine import Engine, Listener
+from turntree_server.engine.listeners import Listeners
+from turntree_server.engine.migrate import migrate
+from turntree_server.engine.sqlite_driver import Connection, connect, drive, require_sound_sqlite, translated_errors
+from turntree_server.engine.sqlite_writer import SqliteWriter
+from turntree_server.operations.adopt import adopt_plain_session, plain_sessions, reserve_branch_ids
+from turntree_server.operations.statement import Operation, OperationFactory
+
+T = TypeVar("T")
+
+IN_MEMORY = ":memory:"
+
+_READERS = 2
+
+
+class SqliteEngine(Engine):
+    """Operations on SQLite: writes on one thread, committed together; reads beside it, each on one snapshot.
+
+    A file may be written by the Agents SDK's own class at the same time. A database in memory has one connection, and
+    reads go through the writer.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.description = f"sqlite: {path}"
+        self._listeners = Listeners()
+        self._writer = SqliteWriter(self._open_writer, self._listeners)
+        self._readers: list[_Reader] = []
+        self._next_reader: Callable[[], _Reader] = self._no_reader
+        self._closed = False
+
+    @classmethod
+    async def open(cls, path: str | Path = IN_MEMORY) -> Self:
+        """Open a database, make or migrate its schema, and take over what plain SQLiteSessions left in it.
+
+        Raises:
+            Unavailable: STORE_FAILED, when the file cannot be opened, is not a database, or is of a newer turntree.
+        """
+        require_sound_sqlite()
+        engine = cls(str(path))
+        await engine._writer.open()
+        if engine.path != IN_MEMORY:
+            engine._readers = [_Reader(engine.path) for _ in range(_READERS)]
+            await asyncio.gather(*engine._readers)
+            engine._next_reader = itertools.cycle(engine._readers).__next__
+        return engine
+
+    async def read(self, operation: OperationFactory[T]) -> T:
+        """See `Engine.read`."""
+        if self._closed:
+            raise stopping()
+        if not self._readers:
+            return await self._writer.run(operation, "")
+        with translated_errors():
+            return await self._next_reader().run(operation)
+
+    async def write(self, operation: OperationFactory[T], session_id: str) -> T:
+        """See `Engine.write`."""
+        return await self._writer.run(operation, session_id)
+
+    def listen(self, session_id: str, listener: Listener) -> Callable[[], None]:
+        """See `Engine.listen`."""
+        remove = self._listeners.add(session_id, listener)
+        self._writer.wake()
+        return remove
+
+    async def close(self) -> None:
+        """See `Engine.close`."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._writer.close()
+        await asyncio.gather(*(reader.close() for reader in self._readers))
+        self._listeners.notify_all()
+
+    def _open_writer(self) -> Connection:
+        if self.path != IN_MEMORY and not Path(self.path).parent.is_dir():
+            raise Unavailable(
+                ErrorReason.STORE_FAILED, f"cannot open {self.path}: the folder {Path(self.path).parent} does not exist"
+            )
+        connection = connect(self.path)
+        if migrate(connection):
+            _in_transaction(connection, reserve_branch_ids())
+        for session_id in drive(connection, plain_sessions()):
+            _in_transaction(connection, adopt_plain_session(session_id))
+        self.database_id = connection.execute("SELECT database_id FROM turntree_database").fetchone()[0]
+        return connection
+
+    @staticmethod
+    def _no_reader() -> _Reader:
+        raise stopping()
+
+
+def _in_transaction(connection: Connection, operation: Operation[T]) -> T:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        result = drive(connection, operation)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+    return result
+
+
+class _Reader(aiosqlite.Connection):
+    """An aiosqlite connection that runs a whole operation in one visit to its thread."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(partial(_connect_reader, path), iter_chunk_size=64)
+        self._thread.daemon = True
+
+    async def run(self, operation: OperationFactory[T]) -> T:
+        result: T = await self._execute(_read, self._conn, operation)  # type: ignore[no-untyped-call]
+        return result
+
+
+def _connect_reader(path: str) -> Any:
+    connection = connect(path)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def _read(connection: Connection, operation: OperationFactory[T]) -> T:
+    connection.execute("BEGIN")
+    try:
+        return drive(connection, operation())
+    finally:
+        connection.execute("COMMIT")

@@ -1,0 +1,109 @@
+"""The SQLite library turntree runs on, and how operations are driven on one of its connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+from turntree.errors import ErrorReason, Unavailable
+
+from turntree_server.operations.statement import Many, Operation, Query, Rows, Statement
+
+if TYPE_CHECKING:
+    import sqlite3
+else:
+    # Bundles a current SQLite; the one Python comes with has a bug in WAL mode that can damage a database.
+    from pysqlite3 import dbapi2 as sqlite3
+
+__all__ = ["SQLITE_VERSION", "Connection", "connect", "drive", "require_sound_sqlite", "sqlite3", "translated_errors"]
+
+T = TypeVar("T")
+
+Connection = sqlite3.Connection
+
+SQLITE_VERSION: tuple[int, int, int] = sqlite3.sqlite_version_info
+SQLITE_VERSION_MIN = (3, 51, 3)
+
+_BUSY_TIMEOUT_S = 5.0
+_STATEMENTS_CACHED = 256
+
+
+def require_sound_sqlite() -> None:
+    """Refuse to run on a SQLite that can damage a database in WAL mode.
+
+    Raises:
+        RuntimeError: It is older than 3.51.3.
+    """
+    if SQLITE_VERSION < SQLITE_VERSION_MIN:
+        found, needed = (".".join(map(str, version)) for version in (SQLITE_VERSION, SQLITE_VERSION_MIN))
+        raise RuntimeError(f"turntree needs SQLite {needed} or newer, and found {found}: install a newer pysqlite3")
+
+
+def connect(path: str) -> Connection:
+    """Open a database in WAL mode with every commit on disk before it returns, and no transaction but ours."""
+    connection = sqlite3.connect(
+        path,
+        timeout=_BUSY_TIMEOUT_S,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=_STATEMENTS_CACHED,
+    )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def drive(connection: Connection, operation: Operation[T]) -> T:
+    """Run an operation on a connection, inside a transaction that is the caller's."""
+    try:
+        statement = next(operation)
+        while True:
+            statement = operation.send(_run(connection, statement))
+    except StopIteration as done:
+        result: T = done.value
+        return result
+
+
+def _run(connection: Connection, statement: Statement) -> Rows:
+    rows = Rows()
+    if isinstance(statement, Many):
+        for parameters in statement.parameters:
+            rows += connection.execute(statement.sql, parameters)
+        return rows
+    cursor = connection.execute(statement.sql, statement.parameters)
+    if statement.bytes_max is None:
+        rows += cursor
+        return rows
+    return _bounded(cursor, statement, rows)
+
+
+def _bounded(cursor: sqlite3.Cursor, statement: Query, rows: Rows) -> Rows:
+    """Fetch until the first columns' bytes pass the query's bound."""
+    bytes_left = statement.bytes_max or 0
+    for row in cursor:
+        bytes_left -= len(row[0])
+        if bytes_left < 0 and rows:
+            rows.left_out = row
+            cursor.close()
+            break
+        rows.append(row)
+    return rows
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn the database library's errors into those of turntree, without their text."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if _primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Unavailable(ErrorReason.STORE_BUSY, "the database is locked by another program") from error
+        raise Unavailable(ErrorReason.STORE_FAILED, "the database could not be read or written") from error
+    except sqlite3.Error as error:
+        raise Unavailable(ErrorReason.STORE_FAILED, "the database could not be read or written") from error
+
+
+def _primary_code(error: sqlite3.Error) -> int | None:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code & 0xFF if code is not None else None

@@ -1,0 +1,177 @@
+"""The one thread that writes: it takes operations from a queue and commits all that wait together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from turntree.errors import TurntreeError, stopping
+
+from turntree_server.engine.listeners import Listeners
+from turntree_server.engine.sqlite_driver import Connection, drive, translated_errors
+from turntree_server.operations.statement import OperationFactory
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_BATCH_MAX = 256
+_EXTERNAL_CHANGE_POLL_S = 0.1
+
+
+@dataclass(slots=True)
+class _Work:
+    """An operation that waits for its turn, and where its outcome goes."""
+
+    operation: OperationFactory[Any]
+    session_id: str
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = field(default=None)
+
+    def settle(self) -> None:
+        """Hand over the outcome, on the loop's own thread."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class SqliteWriter:
+    """Runs operations on a connection of its own, on a thread of its own.
+
+    What waits is committed together, so that one write to disk acknowledges many operations. Each runs under a
+    savepoint: one that fails is undone alone.
+    """
+
+    def __init__(self, open_connection: Callable[[], Connection], listeners: Listeners) -> None:
+        self._open_connection = open_connection
+        self._listeners = listeners
+        self._queue: SimpleQueue[_Work | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="turntree-writer", daemon=True)
+        self._opened: asyncio.Future[None] | None = None
+
+    async def open(self) -> None:
+        """Start the thread and open its connection there."""
+        loop = asyncio.get_running_loop()
+        self._opened = loop.create_future()
+        self._thread.start()
+        await self._opened
+
+    async def run(self, operation: OperationFactory[T], session_id: str) -> T:
+        """Queue an operation and wait until it is on disk."""
+        loop = asyncio.get_running_loop()
+        work = _Work(operation, session_id, loop, loop.create_future())
+        with self._lock:
+            if self._closed:
+                raise stopping()
+            self._queue.put(work)
+        result: T = await work.future
+        return result
+
+    def wake(self) -> None:
+        """Look for changes by other programs from now on, if anyone listens."""
+        with self._lock:
+            if not self._closed:
+                self._queue.put(None)
+
+    async def close(self) -> None:
+        """Commit what is queued, then end the thread."""
+        with self._lock:
+            self._closed = True
+            self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        assert self._opened is not None
+        loop = self._opened.get_loop()
+        try:
+            with translated_errors():
+                connection = self._open_connection()
+        except BaseException as error:  # handed to whoever opens the engine
+            self._closed = True
+            loop.call_soon_threadsafe(self._opened.set_exception, error)
+            return
+        loop.call_soon_threadsafe(self._opened.set_result, None)
+        data_version = self._data_version(connection)
+        while not (self._closed and self._queue.empty()):
+            batch = self._take()
+            if batch:
+                self._commit(connection, batch)
+                _deliver(batch)
+                self._listeners.notify(work.session_id for work in batch if work.error is None)
+            seen, data_version = data_version, self._data_version(connection)
+            if seen != data_version:
+                self._listeners.notify_all()
+        connection.close()
+
+    def _take(self) -> list[_Work]:
+        """Wait for work, and take all there is."""
+        taken: list[_Work | None] = []
+        try:
+            taken.append(self._queue.get(timeout=_EXTERNAL_CHANGE_POLL_S if self._listeners else None))
+            while len(taken) < _BATCH_MAX:
+                taken.append(self._queue.get_nowait())
+        except Empty:
+            pass
+        return [work for work in taken if work is not None and not work.future.cancelled()]
+
+    @staticmethod
+    def _data_version(connection: Connection) -> int:
+        """A number that changes when another connection changes the database."""
+        version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    @staticmethod
+    def _commit(connection: Connection, batch: list[_Work]) -> None:
+        """Carry out a batch in one transaction and note each outcome."""
+        try:
+            with translated_errors():
+                connection.execute("BEGIN IMMEDIATE")
+                for work in batch:
+                    _carry_out(connection, work)
+                connection.execute("COMMIT")
+        except Exception as error:  # the outcome of every operation in the batch
+            if connection.in_transaction:
+                connection.rollback()
+            for work in batch:
+                work.error = work.error or error
+
+
+def _carry_out(connection: Connection, work: _Work) -> None:
+    connection.execute("SAVEPOINT operation")
+    try:
+        with translated_errors():
+            work.result = drive(connection, work.operation())
+    except Exception as error:  # the outcome of this operation alone
+        work.error = error
+        if not isinstance(error, TurntreeError):
+            log.exception("an operation failed")
+        connection.execute("ROLLBACK TO operation")
+    connection.execute("RELEASE operation")
+
+
+def _deliver(batch: list[_Work]) -> None:
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Work]] = {}
+    for work in batch:
+        by_loop.setdefault(work.loop, []).append(work)
+    for loop, settled in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle, settled)
+        except RuntimeError:
+            log.debug("an event loop closed before its answers came")
+
+
+def _settle(batch: list[_Work]) -> None:
+    for work in batch:
+        work.settle()

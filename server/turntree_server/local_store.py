@@ -1,0 +1,392 @@
+"""The store beside the database: checks what it is given, then runs operations on an engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from turntree.limits import check
+from turntree.model import (
+    ALL_ITEMS,
+    MAIN,
+    Branch,
+    BranchComparison,
+    BranchPointer,
+    CreatedBranch,
+    DeletedBranch,
+    DeltaKind,
+    Expiry,
+    ItemMetadata,
+    ItemsDelta,
+    ItemsWindow,
+    LetterCase,
+    Origin,
+    Page,
+    Popped,
+    RecordedUsage,
+    Session,
+    ToolUsage,
+    Turn,
+    TurnsDelta,
+    TurnUsage,
+    Usage,
+    UsageGrouping,
+    UsageMode,
+    UsageSummary,
+    UsageTotal,
+    Written,
+)
+from turntree.store import Store
+
+from turntree_server.engine.engine import Engine
+from turntree_server.operations import (
+    branches,
+    purge,
+    read_items,
+    search,
+    sessions,
+    turns,
+    write_items,
+)
+from turntree_server.operations import (
+    usage as usage_operations,
+)
+from turntree_server.operations.requests import once
+from turntree_server.operations.statement import Context, Operation
+
+T = TypeVar("T")
+
+Clock = Callable[[], datetime]
+
+_NO_LABELS: Mapping[str, str] = {}
+_EXPIRED_AT_ONCE = 100
+
+
+def utc_now() -> datetime:
+    """The time."""
+    return datetime.now(UTC)
+
+
+class LocalStore(Store):
+    """A store on an engine in this process."""
+
+    def __init__(self, engine: Engine, *, clock: Clock = utc_now) -> None:
+        self.engine = engine
+        self._clock = clock
+
+    def _context(self) -> Context:
+        return Context(self._clock(), self.engine.database_id)
+
+    async def _read(self, operation: Callable[..., Operation[T]], *arguments: Any) -> T:
+        return await self.engine.read(partial(operation, self._context(), *arguments))
+
+    async def _write(
+        self,
+        result_type: type[T],
+        request_id: str | None,
+        operation: Callable[..., Operation[T]],
+        session_id: str,
+        *arguments: Any,
+    ) -> T:
+        """Run a mutation once for its request id."""
+        if request_id is not None:
+            check(request_id=request_id)
+        context = self._context()
+        kinds = tuple(type(argument).__name__ for argument in arguments)
+        call = (operation.__name__, session_id, kinds, arguments)
+
+        def mutation() -> Operation[T]:
+            return once(context, request_id, call, result_type, operation(context, session_id, *arguments))
+
+        return await self.engine.write(mutation, session_id)
+
+    # Items
+
+    async def add_items(
+        self,
+        session_id: str,
+        items: Sequence[bytes],
+        *,
+        branch: BranchPointer = MAIN,
+        expected_cursor: bytes | None = None,
+        request_id: str | None = None,
+    ) -> Written:
+        check(session_id=session_id, branch=branch, items=items, expected_cursor=expected_cursor)
+        arguments = (session_id, tuple(items), branch, expected_cursor)
+        return await self._write(Written, request_id, write_items.add_items, *arguments)
+
+    async def get_items(
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        window: ItemsWindow = ALL_ITEMS,
+        include_metadata: bool = False,
+    ) -> ItemsDelta:
+        check(session_id=session_id, branch=branch, cursor=cursor, window=window)
+        return await self._read(read_items.get_items, session_id, branch, cursor, window, include_metadata)
+
+    async def stream_items(
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        window: ItemsWindow = ALL_ITEMS,
+        include_metadata: bool = False,
+    ) -> AsyncIterator[ItemsDelta]:
+        more = True
+        while more:
+            delta = await self.get_items(
+                session_id, branch=branch, cursor=cursor, window=window, include_metadata=include_metadata
+            )
+            branch, cursor, more = delta.branch, delta.cursor, delta.more
+            yield delta
+
+    async def watch(
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        include_metadata: bool = False,
+    ) -> AsyncIterator[ItemsDelta]:
+        check(session_id=session_id)
+        changed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_change() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(changed.set)
+
+        stop_listening = self.engine.listen(session_id, on_change)
+        try:
+            is_first = True
+            while True:
+                changed.clear()
+                delta = await self.get_items(
+                    session_id, branch=branch, cursor=cursor, include_metadata=include_metadata
+                )
+                if is_first or delta.kind is not DeltaKind.UNCHANGED or delta.branch != branch:
+                    is_first = False
+                    branch, cursor = delta.branch, delta.cursor
+                    yield delta
+                if not delta.more:
+                    await changed.wait()
+        finally:
+            stop_listening()
+
+    async def pop_item(
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        expected_cursor: bytes | None = None,
+        request_id: str | None = None,
+    ) -> Popped:
+        check(session_id=session_id, branch=branch, expected_cursor=expected_cursor)
+        return await self._write(Popped, request_id, write_items.pop_item, session_id, branch, expected_cursor)
+
+    async def replace_items(
+        self,
+        session_id: str,
+        remove_count: int,
+        items: Sequence[bytes],
+        *,
+        expected_cursor: bytes,
+        branch: BranchPointer = MAIN,
+        request_id: str | None = None,
+    ) -> Written:
+        check(session_id=session_id, branch=branch, remove_count=remove_count, replacement=items)
+        check(required_cursor=expected_cursor)
+        arguments = (session_id, remove_count, tuple(items), branch, expected_cursor)
+        return await self._write(Written, request_id, write_items.replace_items, *arguments)
+
+    # Sessions
+
+    async def clear_session(self, session_id: str, *, request_id: str | None = None) -> BranchPointer:
+        check(session_id=session_id)
+        return await self._write(BranchPointer, request_id, sessions.clear_session, session_id)
+
+    async def get_session(self, session_id: str) -> Session:
+        check(session_id=session_id)
+        return await self._read(sessions.get_session, session_id)
+
+    async def list_sessions(
+        self,
+        *,
+        labels: Mapping[str, str] = _NO_LABELS,
+        active_since: datetime | None = None,
+        active_before: datetime | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> Page[Session]:
+        check(labels=labels, active_since=active_since, active_before=active_before)
+        check(page_size=page_size, page_token=page_token)
+        return await self._read(sessions.list_sessions, labels, active_since, active_before, page_size, page_token)
+
+    async def update_session(
+        self,
+        session_id: str,
+        *,
+        labels: Mapping[str, str] = _NO_LABELS,
+        remove_labels: Sequence[str] = (),
+        expiry: Expiry | None = None,
+        request_id: str | None = None,
+    ) -> Session:
+        check(session_id=session_id, labels=labels, remove_labels=remove_labels, expiry=expiry)
+        arguments = (session_id, dict(labels), tuple(remove_labels), expiry)
+        return await self._write(Session, request_id, sessions.update_session, *arguments)
+
+    async def delete_session(self, session_id: str, *, request_id: str | None = None) -> None:
+        check(session_id=session_id)
+        await self._write(type(None), request_id, sessions.delete_session, session_id)
+
+    async def delete_expired_sessions(self) -> int:
+        """Remove the sessions whose expiry has passed from the database, and count them.
+
+        They look absent from the moment they expire; this gives back their space.
+        """
+        count = 0
+        while True:
+            expired = await self._read(purge.expired_sessions, _EXPIRED_AT_ONCE)
+            for session_id in expired:
+                operation = partial(purge.purge_if_expired, self._context(), session_id)
+                count += await self.engine.write(operation, session_id)
+            if len(expired) < _EXPIRED_AT_ONCE:
+                return count
+
+    # Branches
+
+    async def create_branch(
+        self,
+        session_id: str,
+        origin: Origin,
+        *,
+        branch: BranchPointer = MAIN,
+        new_branch_id: str | None = None,
+        request_id: str | None = None,
+    ) -> CreatedBranch:
+        check(session_id=session_id, branch=branch, origin=origin, new_branch_id=new_branch_id)
+        arguments = (session_id, origin, branch, new_branch_id)
+        return await self._write(CreatedBranch, request_id, branches.create_branch, *arguments)
+
+    async def get_branch(self, session_id: str, branch_id: str) -> Branch:
+        check(session_id=session_id, branch_id=branch_id)
+        return await self._read(branches.get_branch, session_id, branch_id)
+
+    async def list_branches(
+        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+    ) -> Page[Branch]:
+        check(session_id=session_id, branch=branch, page_size=page_size, page_token=page_token)
+        return await self._read(branches.list_branches, session_id, branch, page_size, page_token)
+
+    async def delete_branch(self, session_id: str, branch_id: str, *, request_id: str | None = None) -> DeletedBranch:
+        check(session_id=session_id, branch_id=branch_id)
+        return await self._write(DeletedBranch, request_id, branches.delete_branch, session_id, branch_id)
+
+    async def compare_branches(self, session_id: str, branch_id: str, other_branch_id: str) -> BranchComparison:
+        check(session_id=session_id, branch_id=branch_id, other_branch_id=other_branch_id)
+        return await self._read(branches.compare_branches, session_id, branch_id, other_branch_id)
+
+    # Turns
+
+    async def list_turns(
+        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+    ) -> Page[Turn]:
+        check(session_id=session_id, branch=branch, page_size=page_size, page_token=page_token)
+        return await self._read(turns.list_turns, session_id, branch, page_size, page_token)
+
+    async def stream_turn_deltas(
+        self, session_id: str, *, branch: BranchPointer = MAIN, cursor: bytes | None = None
+    ) -> AsyncIterator[TurnsDelta]:
+        check(session_id=session_id, branch=branch, cursor=cursor)
+        within_turn = False
+        more = True
+        while more:
+            delta, more = await self._read(turns.stream_turns, session_id, branch, cursor, within_turn)
+            branch, cursor, within_turn = delta.branch, delta.cursor, True
+            yield delta
+
+    async def search_turns(
+        self,
+        session_id: str,
+        content: str,
+        *,
+        branch: BranchPointer = MAIN,
+        all_branches: bool = False,
+        letter_case: LetterCase = LetterCase.ASCII,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> Page[Turn]:
+        check(session_id=session_id, branch=branch, content=content, letter_case=letter_case)
+        check(page_size=page_size, page_token=page_token)
+        arguments = (session_id, content, branch, all_branches, letter_case, page_size, page_token)
+        return await self._read(search.search_turns, *arguments)
+
+    async def get_conversation_by_turns(
+        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+    ) -> Page[ItemMetadata]:
+        check(session_id=session_id, branch=branch, outline_page_size=page_size, page_token=page_token)
+        return await self._read(turns.get_conversation_by_turns, session_id, branch, page_size, page_token)
+
+    async def list_tool_usage(
+        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+    ) -> Page[ToolUsage]:
+        check(session_id=session_id, branch=branch, outline_page_size=page_size, page_token=page_token)
+        return await self._read(turns.list_tool_usage, session_id, branch, page_size, page_token)
+
+    # Usage
+
+    async def record_usage(
+        self,
+        session_id: str,
+        usage: Usage,
+        *,
+        branch: BranchPointer = MAIN,
+        mode: UsageMode = UsageMode.REPLACE,
+        request_id: str | None = None,
+    ) -> RecordedUsage:
+        check(session_id=session_id, branch=branch, usage=usage, mode=mode)
+        arguments = (session_id, usage, branch, mode)
+        return await self._write(RecordedUsage, request_id, usage_operations.record_usage, *arguments)
+
+    async def get_session_usage(self, session_id: str, *, branch_id: str | None = None) -> UsageTotal | None:
+        check(session_id=session_id, only_branch_id=branch_id)
+        return await self._read(usage_operations.get_session_usage, session_id, branch_id)
+
+    async def list_turn_usage(
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        turn: int | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> Page[TurnUsage]:
+        check(session_id=session_id, branch=branch, only_turn=turn, page_size=page_size, page_token=page_token)
+        return await self._read(usage_operations.list_turn_usage, session_id, branch, turn, page_size, page_token)
+
+    async def summarize_usage(
+        self,
+        grouping: UsageGrouping,
+        *,
+        label_key: str | None = None,
+        labels: Mapping[str, str] = _NO_LABELS,
+        recorded_since: datetime | None = None,
+        recorded_before: datetime | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> Page[UsageSummary]:
+        check(grouping=grouping, label_key=label_key, labels=labels)
+        check(recorded_since=recorded_since, recorded_before=recorded_before)
+        check(page_size=page_size, page_token=page_token)
+        arguments = (grouping, label_key, labels, recorded_since, recorded_before, page_size, page_token)
+        return await self._read(usage_operations.summarize_usage, *arguments)
+
+    async def close(self) -> None:
+        await self.engine.close()

@@ -1,0 +1,53 @@
+"""Taking over a database file that other software wrote."""
+
+from __future__ import annotations
+
+from turntree.model import MAIN_BRANCH_ID
+
+from turntree_server.operations import content
+from turntree_server.operations.statement import Many, Operation, Query
+from turntree_server.operations.write_items import INSERT_STRUCTURE, touch_generation
+
+
+def plain_sessions() -> Operation[tuple[str, ...]]:
+    """Find the sessions of a plain SQLiteSession, which knows no branches: messages without any structure."""
+    rows = yield Query(
+        """
+        SELECT session_id FROM agent_sessions
+        WHERE EXISTS (SELECT 1 FROM agent_messages m WHERE m.session_id = agent_sessions.session_id)
+            AND NOT EXISTS (SELECT 1 FROM message_structure s WHERE s.session_id = agent_sessions.session_id)
+        """
+    )
+    return tuple(session_id for (session_id,) in rows)
+
+
+def adopt_plain_session(session_id: str) -> Operation[None]:
+    """Make the messages of a plain session its branch `main`."""
+    messages = yield Query(
+        "SELECT id, CAST(message_data AS BLOB), created_at FROM agent_messages WHERE session_id = ? ORDER BY id",
+        (session_id,),
+    )
+    structure = []
+    turn = 0
+    for sequence_number, (message_id, payload, create_time) in enumerate(messages, start=1):
+        item = content.parse_stored(payload)
+        kind = content.item_type(item)
+        turn += kind == "user"
+        tool_name = content.tool_name(item)
+        structure.append(
+            (session_id, message_id, MAIN_BRANCH_ID, kind, sequence_number, turn, turn, tool_name, create_time)
+        )
+    yield Many(INSERT_STRUCTURE, structure)
+    yield from touch_generation(session_id)
+
+
+def reserve_branch_ids() -> Operation[None]:
+    """Reserve the ids of the branches that software without reservations made."""
+    yield Query(
+        """
+        INSERT INTO branch_reservations (session_id, branch_id)
+        SELECT DISTINCT session_id, branch_id FROM message_structure WHERE branch_id <> ?
+        ON CONFLICT DO NOTHING
+        """,
+        (MAIN_BRANCH_ID,),
+    )

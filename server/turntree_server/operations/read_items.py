@@ -1,0 +1,147 @@
+"""Reading items: the conditional read behind GetItems, StreamItems and Watch."""
+
+from __future__ import annotations
+
+from turntree.limits import CHUNK_BYTES
+from turntree.model import BranchPointer, DeltaKind, ItemMetadata, ItemsDelta, ItemsWindow
+
+from turntree_server.operations import content
+from turntree_server.operations.branch_state import BranchState, cursor_of, resolve
+from turntree_server.operations.statement import Context, Operation, Query, Row, from_timestamp
+from turntree_server.operations.tokens import EMPTY, Position, read_cursor, write_cursor
+
+
+def get_items(
+    context: Context,
+    session_id: str,
+    branch: BranchPointer,
+    cursor: bytes | None,
+    window: ItemsWindow,
+    include_metadata: bool,
+) -> Operation[ItemsDelta]:
+    """Read about 1 MiB of a branch, or of what is new since the cursor. See `Store.get_items`."""
+    state = yield from resolve(context, session_id, branch)
+    known = yield from known_position(context, session_id, state, cursor)
+    whole = cursor_of(context, session_id, state)
+    if known == state.position:
+        return ItemsDelta(DeltaKind.UNCHANGED, (), whole, state.pointer)
+    after = 0 if known is None else (yield from _sequence_number(known.last_id))
+    begin = yield from _window_begin(session_id, state, window)
+    kind = DeltaKind.REPLACED
+    if begin is None:
+        return ItemsDelta(kind, (), whole, state.pointer)
+    if known is not None and begin <= (yield from _next_sequence_number(session_id, state, after)):
+        kind = DeltaKind.APPENDED
+        begin = after + 1
+    rows = yield Query(
+        """
+        SELECT CAST(m.message_data AS BLOB), s.id, s.message_type, s.tool_name, s.user_turn_number, s.created_at
+        FROM message_structure s JOIN agent_messages m ON m.id = s.message_id
+        WHERE s.session_id = ? AND s.branch_id = ? AND s.sequence_number >= ?
+        ORDER BY s.sequence_number
+        """,
+        (session_id, state.branch_id, begin),
+        bytes_max=CHUNK_BYTES,
+    )
+    more = rows.left_out is not None
+    last_id = rows[-1][1] if more else state.position.last_id
+    return ItemsDelta(
+        kind,
+        tuple([row[0] for row in rows]),
+        write_cursor(context, session_id, state.branch_id, Position(state.position.first_id, last_id)),
+        state.pointer,
+        more,
+        tuple([metadata(row[2:]) for row in rows]) if include_metadata else (),
+    )
+
+
+def metadata(row: Row) -> ItemMetadata:
+    """Metadata from the columns type, tool_name, turn, created_at."""
+    kind, tool_name, turn, created_at = row
+    return ItemMetadata(kind, tool_name, turn or 0, from_timestamp(created_at))
+
+
+def known_position(
+    context: Context, session_id: str, state: BranchState, cursor: bytes | None
+) -> Operation[Position | None]:
+    """The part of the branch that a caller with this cursor has, or None when it has nothing that is still there."""
+    if cursor is None:
+        return None
+    known = read_cursor(context, session_id, state.branch_id, cursor, "cursor")
+    if known is None or known in (EMPTY, state.position):
+        return known
+    if known.first_id != state.position.first_id:
+        return None
+    rows = yield Query(
+        "SELECT 1 FROM message_structure WHERE id = ? AND session_id = ? AND branch_id = ?",
+        (known.last_id, session_id, state.branch_id),
+    )
+    return known if rows else None
+
+
+def _sequence_number(row_id: int) -> Operation[int]:
+    rows = yield Query("SELECT sequence_number FROM message_structure WHERE id = ?", (row_id,))
+    return rows[0][0] if rows else 0
+
+
+def _next_sequence_number(session_id: str, state: BranchState, after: int) -> Operation[int]:
+    rows = yield Query(
+        """
+        SELECT MIN(sequence_number) FROM message_structure
+        WHERE session_id = ? AND branch_id = ? AND sequence_number > ?
+        """,
+        (session_id, state.branch_id, after),
+    )
+    number: int = rows[0][0]
+    return number
+
+
+def _window_begin(session_id: str, state: BranchState, window: ItemsWindow) -> Operation[int | None]:
+    """The sequence number at which a window begins; None when it holds nothing."""
+    if state.is_empty or window.limit == 0 or window.limit_turns == 0:
+        return None
+    begin = 0
+    if window.limit is not None:
+        rows = yield Query(
+            """
+            SELECT sequence_number FROM message_structure WHERE session_id = ? AND branch_id = ?
+            ORDER BY sequence_number DESC LIMIT 1 OFFSET ?
+            """,
+            (session_id, state.branch_id, window.limit - 1),
+        )
+        begin = rows[0][0] if rows else 0
+    if window.limit_turns is not None:
+        rows = yield Query(
+            """
+            SELECT MIN(sequence_number) FROM message_structure
+            WHERE session_id = ? AND branch_id = ? AND user_turn_number > ?
+            """,
+            (session_id, state.branch_id, state.turn - window.limit_turns),
+        )
+        begin = max(begin, rows[0][0] or 0)
+    if window.whole_exchanges and begin > 0:
+        return (yield from _whole_exchanges_begin(session_id, state, begin))
+    return begin
+
+
+def _whole_exchanges_begin(session_id: str, state: BranchState, begin: int) -> Operation[int | None]:
+    """Move the beginning of a window forward until it splits no exchange."""
+    rows = yield Query(
+        """
+        SELECT CAST(m.message_data AS BLOB), s.sequence_number
+        FROM message_structure s JOIN agent_messages m ON m.id = s.message_id
+        WHERE s.session_id = ? AND s.branch_id = ? AND s.sequence_number >= COALESCE(
+            (
+                SELECT MAX(sequence_number) FROM message_structure
+                WHERE session_id = ? AND branch_id = ? AND sequence_number < ?
+            ), 0
+        )
+        ORDER BY s.sequence_number
+        """,
+        (session_id, state.branch_id, session_id, state.branch_id, begin),
+    )
+    items = [content.parse_stored(payload) for payload, _ in rows]
+    has_item_before = bool(rows) and rows[0][1] < begin
+    start = content.whole_exchanges_start(items[has_item_before:], items[0] if has_item_before else None)
+    left = rows[has_item_before + start :]
+    return left[0][1] if left else None

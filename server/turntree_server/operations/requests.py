@@ -1,0 +1,70 @@
+"""Idempotency: a mutation with a `request_id` happens once, and a repeat gets the first answer."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import msgspec
+from turntree.errors import ErrorReason, FailedPrecondition
+
+from turntree_server.operations.statement import Context, Operation, Query
+
+T = TypeVar("T")
+
+REQUEST_WINDOW = timedelta(hours=24)
+"""How long the answer to a request is kept."""
+
+_PRUNED_AT_ONCE = 4
+
+
+def once(
+    context: Context,
+    request_id: str | None,
+    call: tuple[Any, ...],
+    result_type: type[T],
+    operation: Operation[T],
+) -> Operation[T]:
+    """Carry out a mutation, unless `request_id` did already: then return its first result.
+
+    The result is recorded in the mutation's own transaction. Without a `request_id` nothing is recorded.
+
+    Args:
+        context: The circumstances.
+        request_id: Names the mutation.
+        call: What was asked for: the name of the call and every argument that matters.
+        result_type: The type of the result, to read it back.
+        operation: The mutation.
+
+    Raises:
+        FailedPrecondition: REQUEST_ID_REUSED, when the id was used for another call.
+    """
+    if request_id is None:
+        return (yield from operation)
+    fingerprint = hashlib.blake2b(msgspec.msgpack.encode(call), digest_size=16).digest()
+    known = yield Query("SELECT fingerprint, response FROM turntree_requests WHERE request_id = ?", (request_id,))
+    if known:
+        operation.close()
+        first_fingerprint, response = known[0]
+        if first_fingerprint != fingerprint:
+            raise FailedPrecondition(
+                ErrorReason.REQUEST_ID_REUSED,
+                f"request_id '{request_id}' was used for another request",
+                request_id=request_id,
+            )
+        return msgspec.msgpack.decode(response, type=result_type)
+    result = yield from operation
+    yield Query(
+        "INSERT INTO turntree_requests (request_id, fingerprint, response, create_time) VALUES (?, ?, ?, ?)",
+        (request_id, fingerprint, msgspec.msgpack.encode(result), context.now_ms),
+    )
+    yield Query(
+        """
+        DELETE FROM turntree_requests WHERE id IN (
+            SELECT id FROM turntree_requests WHERE create_time < ? ORDER BY id LIMIT ?
+        )
+        """,
+        (context.now_ms - int(REQUEST_WINDOW.total_seconds() * 1000), _PRUNED_AT_ONCE),
+    )
+    return result

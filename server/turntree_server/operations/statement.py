@@ -1,0 +1,89 @@
+"""What operations are made of: statements, the rows that come back, and the circumstances of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+Row = tuple[Any, ...]
+
+
+class Rows(list[Row]):
+    """The rows of a statement. `left_out` is the row at which a query with `bytes_max` stopped, or None."""
+
+    left_out: Row | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One statement with its parameters.
+
+    With `bytes_max`, fetching stops before the row whose first column would make the first columns' bytes exceed it;
+    the first row always comes.
+    """
+
+    sql: str
+    parameters: Sequence[Any] = ()
+    bytes_max: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """One statement, carried out once for each set of parameters; the rows of all come back in order."""
+
+    sql: str
+    parameters: Sequence[Sequence[Any]]
+
+
+Statement = Query | Many
+
+Operation = Generator[Statement, Rows, T]
+"""Yields statements, receives rows, returns the result of the transaction."""
+
+OperationFactory = Callable[[], Operation[T]]
+"""Makes the operation anew, so that an engine can run it again when a transaction has to be repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The circumstances of a call: the time, and the database whose cursors and page tokens these are."""
+
+    now: datetime
+    database_id: bytes
+
+    @property
+    def timestamp(self) -> str:
+        """The time as the SDK's tables keep it: UTC, to the second."""
+        return to_timestamp(self.now)
+
+    @property
+    def now_ms(self) -> int:
+        """The time in milliseconds since the epoch, as turntree's own tables keep it."""
+        return to_ms(self.now)
+
+
+_TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S"
+
+
+def to_timestamp(time: datetime) -> str:
+    """Write a time as SQLite's CURRENT_TIMESTAMP does."""
+    return time.astimezone(UTC).strftime(_TIMESTAMP_FORMAT)
+
+
+def from_timestamp(text: str) -> datetime:
+    """Read a time that SQLite's CURRENT_TIMESTAMP wrote."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def to_ms(time: datetime) -> int:
+    """A time in whole milliseconds since the epoch."""
+    return round(time.timestamp() * 1000)
+
+
+def from_ms(milliseconds: int) -> datetime:
+    """The time that is so many milliseconds after the epoch."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

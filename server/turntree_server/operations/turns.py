@@ -1,0 +1,194 @@
+"""Reading a conversation by turns."""
+
+from __future__ import annotations
+
+from turntree.limits import CHUNK_BYTES, OUTLINE_PAGE_SIZE_DEFAULT, PAGE_SIZE_DEFAULT
+from turntree.model import BranchPointer, ItemMetadata, Page, ToolUsage, Turn, TurnsDelta
+
+from turntree_server.operations.branch_state import BranchState, resolve
+from turntree_server.operations.read_items import known_position, metadata
+from turntree_server.operations.statement import Context, Operation, Query, Row, Rows, from_timestamp
+from turntree_server.operations.tokens import EMPTY, Position, read_page_token, write_cursor, write_page_token
+
+
+def list_turns(
+    context: Context, session_id: str, branch: BranchPointer, page_size: int, page_token: str
+) -> Operation[Page[Turn]]:
+    """List turns by their user items. See `Store.list_turns`."""
+    state = yield from resolve(context, session_id, branch)
+    request = ("list_turns", session_id, state.branch_id, state.pointer.generation)
+    (after,) = read_page_token(context, request, page_token) or (-1,)
+    page_size = page_size or PAGE_SIZE_DEFAULT
+    rows = yield Query(
+        """
+        SELECT CAST(m.message_data AS BLOB), s.branch_turn_number, s.created_at, s.sequence_number
+        FROM message_structure s JOIN agent_messages m ON m.id = s.message_id
+        WHERE s.session_id = ? AND s.branch_id = ? AND s.message_type = 'user' AND s.sequence_number > ?
+        ORDER BY s.sequence_number LIMIT ?
+        """,
+        (session_id, state.branch_id, after, page_size + 1 if not state.expired else 0),
+        bytes_max=CHUNK_BYTES,
+    )
+    shown = rows[:page_size]
+    more = len(rows) > page_size or rows.left_out is not None
+    token = write_page_token(context, request, (shown[-1][3],)) if more else ""
+    turns = tuple(
+        Turn(turn, state.branch_id, from_timestamp(created_at), payload) for payload, turn, created_at, _ in shown
+    )
+    return Page(turns, token, state.pointer)
+
+
+def stream_turns(
+    context: Context, session_id: str, branch: BranchPointer, cursor: bytes | None, within_turn: bool
+) -> Operation[tuple[TurnsDelta, bool]]:
+    """Read about 1 MiB of turns beyond the cursor, and whether more follow. See `Store.stream_turn_deltas`.
+
+    Args:
+        context: The circumstances.
+        session_id: The session.
+        branch: The branch.
+        cursor: What the caller has.
+        within_turn: Go on exactly after the cursor, also within a turn, instead of with a whole turn.
+    """
+    state = yield from resolve(context, session_id, branch)
+    known = yield from known_position(context, session_id, state, cursor)
+    restarted = cursor is not None and known is None
+    rows = yield from _rows_after(session_id, state, known or EMPTY, within_turn)
+    left_out = rows.left_out
+    last_id = rows[-1][1] if left_out is not None else state.position.last_id
+    position = Position(state.position.first_id, last_id)
+    delta = TurnsDelta(
+        _to_turns(state.branch_id, rows),
+        write_cursor(context, session_id, state.branch_id, position),
+        state.pointer,
+        restarted,
+        continued=left_out is not None and left_out[4] == rows[-1][4],
+    )
+    return delta, left_out is not None
+
+
+def _rows_after(session_id: str, state: BranchState, known: Position, within_turn: bool) -> Operation[Rows]:
+    """The rows beyond a position, from the first of their turn unless `within_turn`."""
+    begin = 0
+    if known != EMPTY:
+        following = yield Query(
+            """
+            SELECT sequence_number, user_turn_number FROM message_structure
+            WHERE session_id = ? AND branch_id = ?
+                AND sequence_number > (SELECT sequence_number FROM message_structure WHERE id = ?)
+            ORDER BY sequence_number LIMIT 1
+            """,
+            (session_id, state.branch_id, known.last_id),
+        )
+        if not following:
+            return following
+        begin, turn = following[0]
+        if not within_turn:
+            first = yield Query(
+                """
+                SELECT MIN(sequence_number) FROM message_structure
+                WHERE session_id = ? AND branch_id = ? AND user_turn_number = ?
+                """,
+                (session_id, state.branch_id, turn),
+            )
+            begin = first[0][0] if turn is not None else begin
+    return (
+        yield Query(
+            """
+            SELECT CAST(m.message_data AS BLOB), s.id, s.message_type, s.tool_name, s.user_turn_number, s.created_at
+            FROM message_structure s JOIN agent_messages m ON m.id = s.message_id
+            WHERE s.session_id = ? AND s.branch_id = ? AND s.sequence_number >= ? AND s.id <= ?
+            ORDER BY s.sequence_number
+            """,
+            (session_id, state.branch_id, begin, state.position.last_id),
+            bytes_max=CHUNK_BYTES,
+        )
+    )
+
+
+def _to_turns(branch_id: str, rows: list[Row]) -> tuple[Turn, ...]:
+    groups: list[list[Row]] = []
+    for row in rows:
+        if groups and groups[-1][0][4] == row[4]:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return tuple(_to_turn(branch_id, group) for group in groups)
+
+
+def _to_turn(branch_id: str, rows: list[Row]) -> Turn:
+    payload, _, kind, _, turn, created_at = rows[0]
+    return Turn(
+        turn or 0,
+        branch_id,
+        from_timestamp(created_at),
+        payload if kind == "user" else None,
+        tuple([row[0] for row in rows]),
+        tuple([metadata(row[2:]) for row in rows]),
+    )
+
+
+def get_conversation_by_turns(
+    context: Context, session_id: str, branch: BranchPointer, page_size: int, page_token: str
+) -> Operation[Page[ItemMetadata]]:
+    """Outline a branch. See `Store.get_conversation_by_turns`."""
+    state = yield from resolve(context, session_id, branch)
+    request = ("get_conversation_by_turns", session_id, state.branch_id, state.pointer.generation)
+    (after,) = read_page_token(context, request, page_token) or (-1,)
+    page_size = page_size or OUTLINE_PAGE_SIZE_DEFAULT
+    rows = yield Query(
+        """
+        SELECT message_type, tool_name, user_turn_number, created_at, sequence_number FROM message_structure
+        WHERE session_id = ? AND branch_id = ? AND sequence_number > ?
+        ORDER BY sequence_number LIMIT ?
+        """,
+        (session_id, state.branch_id, after, page_size + 1 if not state.expired else 0),
+    )
+    shown = rows[:page_size]
+    token = write_page_token(context, request, (shown[-1][4],)) if len(rows) > page_size else ""
+    return Page(tuple(metadata(row[:4]) for row in shown), token, state.pointer)
+
+
+def list_tool_usage(
+    context: Context, session_id: str, branch: BranchPointer, page_size: int, page_token: str
+) -> Operation[Page[ToolUsage]]:
+    """Count tool calls. See `Store.list_tool_usage`.
+
+    A search for tools counts by its call, or by its output when the turn has no call of it. Items that software
+    without tool names wrote are counted by their type where the type names the tool.
+    """
+    state = yield from resolve(context, session_id, branch)
+    request = ("list_tool_usage", session_id, state.branch_id, state.pointer.generation)
+    (offset,) = read_page_token(context, request, page_token) or (0,)
+    page_size = page_size or OUTLINE_PAGE_SIZE_DEFAULT
+    rows = yield Query(
+        """
+        SELECT tool, COUNT(*), user_turn_number FROM (
+            SELECT COALESCE(
+                tool_name, CASE WHEN message_type IN ('shell_call', 'apply_patch_call') THEN message_type END
+            ) AS tool, user_turn_number
+            FROM message_structure
+            WHERE session_id = ? AND branch_id = ? AND message_type IN (
+                'tool_call', 'function_call', 'computer_call', 'file_search_call', 'web_search_call',
+                'code_interpreter_call', 'tool_search_call', 'custom_tool_call', 'mcp_call',
+                'mcp_approval_request', 'shell_call', 'apply_patch_call'
+            )
+            UNION ALL
+            SELECT o.tool_name, o.user_turn_number FROM message_structure o
+            WHERE o.session_id = ? AND o.branch_id = ? AND o.message_type = 'tool_search_output'
+                AND NOT EXISTS (
+                    SELECT 1 FROM message_structure c
+                    WHERE c.session_id = o.session_id AND c.branch_id = o.branch_id
+                        AND c.user_turn_number = o.user_turn_number AND c.tool_name = o.tool_name
+                        AND c.message_type = 'tool_search_call'
+                )
+        ) AS calls
+        GROUP BY tool, user_turn_number ORDER BY user_turn_number, tool LIMIT ? OFFSET ?
+        """,
+        (
+            *(session_id, state.branch_id, session_id, state.branch_id),
+            *(page_size + 1 if not state.expired else 0, offset),
+        ),
+    )
+    token = write_page_token(context, request, (offset + page_size,)) if len(rows) > page_size else ""
+    return Page(tuple(ToolUsage(*row) for row in rows[:page_size]), token, state.pointer)
