@@ -44,7 +44,7 @@ def item_type(item: Any) -> str:
     role = item.get("role")
     if role in ("user", "assistant"):
         return str(role)
-    return str(item["type"]) if item.get("type") else "other"
+    return _name(item["type"]) if item.get("type") else "other"
 
 
 def tool_name(item: Any) -> str | None:
@@ -54,7 +54,7 @@ def tool_name(item: Any) -> str | None:
     kind = item.get("type")
     if isinstance(kind, str):
         if kind in _MCP_TYPES and "server_label" in item:
-            parts = [str(part) for part in (item["server_label"], item.get("name")) if part]
+            parts = [_name(part) for part in (item["server_label"], item.get("name")) if part]
             return ".".join(parts) if parts else None
         if kind in _TOOL_SEARCH_TYPES:
             return "tool_search"
@@ -62,9 +62,14 @@ def tool_name(item: Any) -> str | None:
             return kind
     if item.get("name") is None:
         return None
-    name = str(item["name"])
-    namespace = str(item["namespace"]) if item.get("namespace") is not None else ""
+    name = _name(item["name"])
+    namespace = _name(item["namespace"]) if item.get("namespace") is not None else ""
     return f"{namespace}.{name}" if name and namespace and namespace != name else name
+
+
+def _name(value: Any) -> str:
+    """A value as the text of a column; what no column can hold, lone surrogates, becomes question marks."""
+    return str(value).encode("utf-8", "replace").decode()
 
 
 def texts(item: Any) -> list[str]:

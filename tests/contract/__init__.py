@@ -1,0 +1,1 @@
+"""The contract of `Store`: one suite that every store passes."""
