@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from turntree.errors import stopping
 from turntree.limits import check
 from turntree.model import (
     ALL_ITEMS,
@@ -76,6 +77,8 @@ class LocalStore(Store):
     def __init__(self, engine: Engine, *, clock: Clock = utc_now) -> None:
         self.engine = engine
         self._clock = clock
+        self._watches: set[Callable[[], None]] = set()
+        self._watching_ended = False
 
     def _context(self) -> Context:
         return Context(self._clock(), self.engine.database_id)
@@ -164,9 +167,12 @@ class LocalStore(Store):
                 loop.call_soon_threadsafe(changed.set)
 
         stop_listening = self.engine.listen(session_id, on_change)
+        self._watches.add(on_change)
         try:
             is_first = True
             while True:
+                if self._watching_ended:
+                    raise stopping()
                 changed.clear()
                 delta = await self.get_items(
                     session_id, branch=branch, cursor=cursor, include_metadata=include_metadata
@@ -178,7 +184,14 @@ class LocalStore(Store):
                 if not delta.more:
                     await changed.wait()
         finally:
+            self._watches.discard(on_change)
             stop_listening()
+
+    def end_watches(self) -> None:
+        """End every watch with `Unavailable`, so that its caller resumes elsewhere; all else goes on."""
+        self._watching_ended = True
+        for wake in tuple(self._watches):
+            wake()
 
     async def pop_item(
         self,
@@ -389,4 +402,5 @@ class LocalStore(Store):
         return await self._read(usage_operations.summarize_usage, *arguments)
 
     async def close(self) -> None:
+        self.end_watches()
         await self.engine.close()

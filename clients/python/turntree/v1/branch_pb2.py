@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from turntree.v1 import item_pb2 as turntree_dot_v1_dot_item__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18turntree/v1/branch.proto\x12\x0bturntree.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16turntree/v1/item.proto\"\xb5\x01\n\x06\x42ranch\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12\x12\n\nitem_count\x18\x02 \x01(\x03\x12\x12\n\nturn_count\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10source_branch_id\x18\x05 \x01(\t\x12\x11\n\tfork_turn\x18\x06 \x01(\x03\x12\x12\n\ngeneration\x18\x07 \x01(\x03\"\x06\n\x04Head\"\x89\x02\n\x13\x43reateBranchRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x06\x62ranch\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x0e\n\x04turn\x18\x03 \x01(\x03H\x00\x12\x11\n\x07\x63ontent\x18\x04 \x01(\tH\x00\x12!\n\x04head\x18\x05 \x01(\x0b\x32\x11.turntree.v1.HeadH\x00\x12\x14\n\nafter_turn\x18\x06 \x01(\x03H\x00\x12\x1a\n\rnew_branch_id\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x18\n\nrequest_id\x18\x08 \x01(\tB\x04\xe2\x41\x01\x02\x42\x08\n\x06originB\x10\n\x0e_new_branch_id\"g\n\x14\x43reateBranchResponse\x12#\n\x06\x62ranch\x18\x01 \x01(\x0b\x32\x13.turntree.v1.Branch\x12*\n\x06source\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\"E\n\x10GetBranchRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tbranch_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"8\n\x11GetBranchResponse\x12#\n\x06\x62ranch\x18\x01 \x01(\x0b\x32\x13.turntree.v1.Branch\"\x82\x01\n\x13ListBranchesRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x06\x62ranch\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\x82\x01\n\x14ListBranchesResponse\x12%\n\x08\x62ranches\x18\x01 \x03(\x0b\x32\x13.turntree.v1.Branch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12*\n\x06\x62ranch\x18\x03 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\"b\n\x13\x44\x65leteBranchRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tbranch_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\"U\n\x14\x44\x65leteBranchResponse\x12\x12\n\nitem_count\x18\x01 \x01(\x03\x12\x14\n\x0corphan_count\x18\x02 \x01(\x03\x12\x13\n\x0busage_count\x18\x03 \x01(\x03\"j\n\x16\x43ompareBranchesRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tbranch_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1d\n\x0fother_branch_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\"d\n\x10\x42ranchDifference\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12\x12\n\nitem_count\x18\x02 \x01(\x03\x12\x12\n\nturn_count\x18\x03 \x01(\x03\x12\x15\n\rcommon_cursor\x18\x04 \x01(\x0c\"\xb5\x01\n\x17\x43ompareBranchesResponse\x12\x19\n\x11\x63ommon_item_count\x18\x01 \x01(\x03\x12\x13\n\x0b\x63ommon_turn\x18\x02 \x01(\x03\x12\x31\n\ndifference\x18\x03 \x01(\x0b\x32\x1d.turntree.v1.BranchDifference\x12\x37\n\x10other_difference\x18\x04 \x01(\x0b\x32\x1d.turntree.v1.BranchDifference2\xb8\x03\n\rBranchService\x12S\n\x0c\x43reateBranch\x12 .turntree.v1.CreateBranchRequest\x1a!.turntree.v1.CreateBranchResponse\x12J\n\tGetBranch\x12\x1d.turntree.v1.GetBranchRequest\x1a\x1e.turntree.v1.GetBranchResponse\x12S\n\x0cListBranches\x12 .turntree.v1.ListBranchesRequest\x1a!.turntree.v1.ListBranchesResponse\x12S\n\x0c\x44\x65leteBranch\x12 .turntree.v1.DeleteBranchRequest\x1a!.turntree.v1.DeleteBranchResponse\x12\\\n\x0f\x43ompareBranches\x12#.turntree.v1.CompareBranchesRequest\x1a$.turntree.v1.CompareBranchesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18turntree/v1/branch.proto\x12\x0bturntree.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16turntree/v1/item.proto\"\xe2\x01\n\x06\x42ranch\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12\x12\n\nitem_count\x18\x02 \x01(\x03\x12\x12\n\nturn_count\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x10source_branch_id\x18\x05 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tfork_turn\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\ngeneration\x18\x07 \x01(\x03\x42\x13\n\x11_source_branch_idB\x0c\n\n_fork_turn\"\x06\n\x04Head\"\x89\x02\n\x13\x43reateBranchRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x06\x62ranch\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x0e\n\x04turn\x18\x03 \x01(\x03H\x00\x12\x11\n\x07\x63ontent\x18\x04 \x01(\tH\x00\x12!\n\x04head\x18\x05 \x01(\x0b\x32\x11.turntree.v1.HeadH\x00\x12\x14\n\nafter_turn\x18\x06 \x01(\x03H\x00\x12\x1a\n\rnew_branch_id\x18\x07 \x01(\tH\x01\x88\x01\x01\x12\x18\n\nrequest_id\x18\x08 \x01(\tB\x04\xe2\x41\x01\x02\x42\x08\n\x06originB\x10\n\x0e_new_branch_id\"g\n\x14\x43reateBranchResponse\x12#\n\x06\x62ranch\x18\x01 \x01(\x0b\x32\x13.turntree.v1.Branch\x12*\n\x06source\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\"E\n\x10GetBranchRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tbranch_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\"8\n\x11GetBranchResponse\x12#\n\x06\x62ranch\x18\x01 \x01(\x0b\x32\x13.turntree.v1.Branch\"\x82\x01\n\x13ListBranchesRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x06\x62ranch\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\x82\x01\n\x14ListBranchesResponse\x12%\n\x08\x62ranches\x18\x01 \x03(\x0b\x32\x13.turntree.v1.Branch\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12*\n\x06\x62ranch\x18\x03 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\"b\n\x13\x44\x65leteBranchRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tbranch_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\"U\n\x14\x44\x65leteBranchResponse\x12\x12\n\nitem_count\x18\x01 \x01(\x03\x12\x14\n\x0corphan_count\x18\x02 \x01(\x03\x12\x13\n\x0busage_count\x18\x03 \x01(\x03\"j\n\x16\x43ompareBranchesRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\tbranch_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x1d\n\x0fother_branch_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x02\"d\n\x10\x42ranchDifference\x12\x11\n\tbranch_id\x18\x01 \x01(\t\x12\x12\n\nitem_count\x18\x02 \x01(\x03\x12\x12\n\nturn_count\x18\x03 \x01(\x03\x12\x15\n\rcommon_cursor\x18\x04 \x01(\x0c\"\xb5\x01\n\x17\x43ompareBranchesResponse\x12\x19\n\x11\x63ommon_item_count\x18\x01 \x01(\x03\x12\x13\n\x0b\x63ommon_turn\x18\x02 \x01(\x03\x12\x31\n\ndifference\x18\x03 \x01(\x0b\x32\x1d.turntree.v1.BranchDifference\x12\x37\n\x10other_difference\x18\x04 \x01(\x0b\x32\x1d.turntree.v1.BranchDifference2\xb8\x03\n\rBranchService\x12S\n\x0c\x43reateBranch\x12 .turntree.v1.CreateBranchRequest\x1a!.turntree.v1.CreateBranchResponse\x12J\n\tGetBranch\x12\x1d.turntree.v1.GetBranchRequest\x1a\x1e.turntree.v1.GetBranchResponse\x12S\n\x0cListBranches\x12 .turntree.v1.ListBranchesRequest\x1a!.turntree.v1.ListBranchesResponse\x12S\n\x0c\x44\x65leteBranch\x12 .turntree.v1.DeleteBranchRequest\x1a!.turntree.v1.DeleteBranchResponse\x12\\\n\x0f\x43ompareBranches\x12#.turntree.v1.CompareBranchesRequest\x1a$.turntree.v1.CompareBranchesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -57,31 +57,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPAREBRANCHESREQUEST'].fields_by_name['other_branch_id']._loaded_options = None
   _globals['_COMPAREBRANCHESREQUEST'].fields_by_name['other_branch_id']._serialized_options = b'\342A\001\002'
   _globals['_BRANCH']._serialized_start=132
-  _globals['_BRANCH']._serialized_end=313
-  _globals['_HEAD']._serialized_start=315
-  _globals['_HEAD']._serialized_end=321
-  _globals['_CREATEBRANCHREQUEST']._serialized_start=324
-  _globals['_CREATEBRANCHREQUEST']._serialized_end=589
-  _globals['_CREATEBRANCHRESPONSE']._serialized_start=591
-  _globals['_CREATEBRANCHRESPONSE']._serialized_end=694
-  _globals['_GETBRANCHREQUEST']._serialized_start=696
-  _globals['_GETBRANCHREQUEST']._serialized_end=765
-  _globals['_GETBRANCHRESPONSE']._serialized_start=767
-  _globals['_GETBRANCHRESPONSE']._serialized_end=823
-  _globals['_LISTBRANCHESREQUEST']._serialized_start=826
-  _globals['_LISTBRANCHESREQUEST']._serialized_end=956
-  _globals['_LISTBRANCHESRESPONSE']._serialized_start=959
-  _globals['_LISTBRANCHESRESPONSE']._serialized_end=1089
-  _globals['_DELETEBRANCHREQUEST']._serialized_start=1091
-  _globals['_DELETEBRANCHREQUEST']._serialized_end=1189
-  _globals['_DELETEBRANCHRESPONSE']._serialized_start=1191
-  _globals['_DELETEBRANCHRESPONSE']._serialized_end=1276
-  _globals['_COMPAREBRANCHESREQUEST']._serialized_start=1278
-  _globals['_COMPAREBRANCHESREQUEST']._serialized_end=1384
-  _globals['_BRANCHDIFFERENCE']._serialized_start=1386
-  _globals['_BRANCHDIFFERENCE']._serialized_end=1486
-  _globals['_COMPAREBRANCHESRESPONSE']._serialized_start=1489
-  _globals['_COMPAREBRANCHESRESPONSE']._serialized_end=1670
-  _globals['_BRANCHSERVICE']._serialized_start=1673
-  _globals['_BRANCHSERVICE']._serialized_end=2113
+  _globals['_BRANCH']._serialized_end=358
+  _globals['_HEAD']._serialized_start=360
+  _globals['_HEAD']._serialized_end=366
+  _globals['_CREATEBRANCHREQUEST']._serialized_start=369
+  _globals['_CREATEBRANCHREQUEST']._serialized_end=634
+  _globals['_CREATEBRANCHRESPONSE']._serialized_start=636
+  _globals['_CREATEBRANCHRESPONSE']._serialized_end=739
+  _globals['_GETBRANCHREQUEST']._serialized_start=741
+  _globals['_GETBRANCHREQUEST']._serialized_end=810
+  _globals['_GETBRANCHRESPONSE']._serialized_start=812
+  _globals['_GETBRANCHRESPONSE']._serialized_end=868
+  _globals['_LISTBRANCHESREQUEST']._serialized_start=871
+  _globals['_LISTBRANCHESREQUEST']._serialized_end=1001
+  _globals['_LISTBRANCHESRESPONSE']._serialized_start=1004
+  _globals['_LISTBRANCHESRESPONSE']._serialized_end=1134
+  _globals['_DELETEBRANCHREQUEST']._serialized_start=1136
+  _globals['_DELETEBRANCHREQUEST']._serialized_end=1234
+  _globals['_DELETEBRANCHRESPONSE']._serialized_start=1236
+  _globals['_DELETEBRANCHRESPONSE']._serialized_end=1321
+  _globals['_COMPAREBRANCHESREQUEST']._serialized_start=1323
+  _globals['_COMPAREBRANCHESREQUEST']._serialized_end=1429
+  _globals['_BRANCHDIFFERENCE']._serialized_start=1431
+  _globals['_BRANCHDIFFERENCE']._serialized_end=1531
+  _globals['_COMPAREBRANCHESRESPONSE']._serialized_start=1534
+  _globals['_COMPAREBRANCHESRESPONSE']._serialized_end=1715
+  _globals['_BRANCHSERVICE']._serialized_start=1718
+  _globals['_BRANCHSERVICE']._serialized_end=2158
 # @@protoc_insertion_point(module_scope)

@@ -40,9 +40,9 @@ class Branch(_message.Message):
     turn_count: _builtins.int
     """How many user items it shows."""
     source_branch_id: _builtins.str
-    """The branch it was forked from; empty for `main` and for branches that other software made."""
+    """The branch it was forked from; absent for `main` and for branches that other software made."""
     fork_turn: _builtins.int
-    """The last turn it shares with its source, at the time of the fork."""
+    """The last turn it shared with its source when it was forked; absent when the source is."""
     generation: _builtins.int
     """The session's generation when this was read."""
     @_builtins.property
@@ -56,15 +56,22 @@ class Branch(_message.Message):
         item_count: _builtins.int = ...,
         turn_count: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
-        source_branch_id: _builtins.str = ...,
-        fork_turn: _builtins.int = ...,
+        source_branch_id: _builtins.str | None = ...,
+        fork_turn: _builtins.int | None = ...,
         generation: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_fork_turn", b"_fork_turn", "_source_branch_id", b"_source_branch_id", "create_time", b"create_time", "fork_turn", b"fork_turn", "source_branch_id", b"source_branch_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch_id", b"branch_id", "create_time", b"create_time", "fork_turn", b"fork_turn", "generation", b"generation", "item_count", b"item_count", "source_branch_id", b"source_branch_id", "turn_count", b"turn_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_fork_turn", b"_fork_turn", "_source_branch_id", b"_source_branch_id", "branch_id", b"branch_id", "create_time", b"create_time", "fork_turn", b"fork_turn", "generation", b"generation", "item_count", b"item_count", "source_branch_id", b"source_branch_id", "turn_count", b"turn_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__fork_turn: _TypeAlias = _typing.Literal["fork_turn"]  # noqa: Y015
+    _WhichOneofArgType__fork_turn: _TypeAlias = _typing.Literal["_fork_turn", b"_fork_turn"]  # noqa: Y015
+    _WhichOneofReturnType__source_branch_id: _TypeAlias = _typing.Literal["source_branch_id"]  # noqa: Y015
+    _WhichOneofArgType__source_branch_id: _TypeAlias = _typing.Literal["_source_branch_id", b"_source_branch_id"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__fork_turn) -> _WhichOneofReturnType__fork_turn | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source_branch_id) -> _WhichOneofReturnType__source_branch_id | None: ...
 
 Global___Branch: _TypeAlias = Branch  # noqa: Y015
 

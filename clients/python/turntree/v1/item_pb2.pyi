@@ -96,7 +96,7 @@ class ItemMetadata(_message.Message):
     type: _builtins.str
     """`user` or `assistant` for messages of these roles, else the item's own `type`, else `other`."""
     tool_name: _builtins.str
-    """The tool that the item calls or answers, qualified by its namespace or MCP server; empty for other items."""
+    """The tool that the item calls or answers, qualified by its namespace or MCP server; absent for other items."""
     turn: _builtins.int
     """The turn the item belongs to, on the branch it was read from; 0 before the first user item."""
     @_builtins.property
@@ -107,15 +107,17 @@ class ItemMetadata(_message.Message):
         self,
         *,
         type: _builtins.str = ...,
-        tool_name: _builtins.str = ...,
+        tool_name: _builtins.str | None = ...,
         turn: _builtins.int = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_tool_name", b"_tool_name", "create_time", b"create_time", "tool_name", b"tool_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "tool_name", b"tool_name", "turn", b"turn", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tool_name", b"_tool_name", "create_time", b"create_time", "tool_name", b"tool_name", "turn", b"turn", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__tool_name: _TypeAlias = _typing.Literal["tool_name"]  # noqa: Y015
+    _WhichOneofArgType__tool_name: _TypeAlias = _typing.Literal["_tool_name", b"_tool_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tool_name) -> _WhichOneofReturnType__tool_name | None: ...
 
 Global___ItemMetadata: _TypeAlias = ItemMetadata  # noqa: Y015
 

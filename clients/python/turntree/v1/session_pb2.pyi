@@ -159,8 +159,8 @@ class GetItemsRequest(_message.Message):
 
     @_builtins.property
     def window(self) -> Global___ItemsWindow:
-        """Which items to return. With a window, the answer is APPENDED only when the new items alone fill it; a window by
-        turns or by whole exchanges is never APPENDED.
+        """Which items to return. With a window, the answer is APPENDED only while the window reaches back to what the caller
+        has; what then lies before the window is the caller's to drop.
         """
 
     def __init__(

@@ -57,15 +57,12 @@ class Turn(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
-    CONTINUED_FIELD_NUMBER: _builtins.int
     turn: _builtins.int
     """Its number on its branch."""
     branch_id: _builtins.str
     """The branch it was read from."""
     user_item: _builtins.bytes
     """The JSON text of its user item; absent for turn 0."""
-    continued: _builtins.bool
-    """True when the next Turn in the stream holds further items of this turn."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When its first item was written to this branch, to the second."""
@@ -87,11 +84,10 @@ class Turn(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         items: _abc.Iterable[_builtins.bytes] | None = ...,
         metadata: _abc.Iterable[_item_pb2.ItemMetadata] | None = ...,
-        continued: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_user_item", b"_user_item", "create_time", b"create_time", "user_item", b"user_item"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_user_item", b"_user_item", "branch_id", b"branch_id", "continued", b"continued", "create_time", b"create_time", "items", b"items", "metadata", b"metadata", "turn", b"turn", "user_item", b"user_item"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_user_item", b"_user_item", "branch_id", b"branch_id", "create_time", b"create_time", "items", b"items", "metadata", b"metadata", "turn", b"turn", "user_item", b"user_item"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__user_item: _TypeAlias = _typing.Literal["user_item"]  # noqa: Y015
     _WhichOneofArgType__user_item: _TypeAlias = _typing.Literal["_user_item", b"_user_item"]  # noqa: Y015
@@ -213,10 +209,13 @@ class StreamTurnsResponse(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     BRANCH_FIELD_NUMBER: _builtins.int
     RESTARTED_FIELD_NUMBER: _builtins.int
+    CONTINUED_FIELD_NUMBER: _builtins.int
     cursor: _builtins.bytes
     """Names what the caller has after these turns."""
     restarted: _builtins.bool
     """True when what the caller has is no longer part of the branch and the stream begins again from the first turn."""
+    continued: _builtins.bool
+    """True when the last of `turns` goes on in the next message."""
     @_builtins.property
     def turns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Turn]:
         """The turns, oldest first."""
@@ -232,10 +231,11 @@ class StreamTurnsResponse(_message.Message):
         cursor: _builtins.bytes = ...,
         branch: _item_pb2.BranchPointer | None = ...,
         restarted: _builtins.bool = ...,
+        continued: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "restarted", b"restarted", "turns", b"turns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "continued", b"continued", "cursor", b"cursor", "restarted", b"restarted", "turns", b"turns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -403,7 +403,7 @@ class ToolUsage(_message.Message):
     CALL_COUNT_FIELD_NUMBER: _builtins.int
     TURN_FIELD_NUMBER: _builtins.int
     tool_name: _builtins.str
-    """The tool; empty for a call that names none."""
+    """The tool; absent for a call that names none."""
     call_count: _builtins.int
     """How many calls."""
     turn: _builtins.int
@@ -411,15 +411,17 @@ class ToolUsage(_message.Message):
     def __init__(
         self,
         *,
-        tool_name: _builtins.str = ...,
+        tool_name: _builtins.str | None = ...,
         call_count: _builtins.int = ...,
         turn: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_tool_name", b"_tool_name", "tool_name", b"tool_name"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_count", b"call_count", "tool_name", b"tool_name", "turn", b"turn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tool_name", b"_tool_name", "call_count", b"call_count", "tool_name", b"tool_name", "turn", b"turn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__tool_name: _TypeAlias = _typing.Literal["tool_name"]  # noqa: Y015
+    _WhichOneofArgType__tool_name: _TypeAlias = _typing.Literal["_tool_name", b"_tool_name"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tool_name) -> _WhichOneofReturnType__tool_name | None: ...
 
 Global___ToolUsage: _TypeAlias = ToolUsage  # noqa: Y015
 

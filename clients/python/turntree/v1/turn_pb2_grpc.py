@@ -86,8 +86,8 @@ class TurnServiceServicer:
     def StreamTurns(self, request, context):
         """Streams the turns of a branch with all their items, oldest first.
 
-        A turn too large for a message comes in parts, all but the last with `continued` set. Each message has the cursor
-        that resumes after it; a stream that resumes begins with the first turn that has an item beyond the cursor, and
+        A turn too large for a message comes in parts: a message with `continued` set ends within a turn, and the next one
+        begins with the rest of it. Each message has the cursor that resumes after it; a stream that resumes begins with the first turn that has an item beyond the cursor, and
         gives that turn whole. When the branch is rewritten while it streams, a message with `restarted` set begins again
         from the first turn.
 

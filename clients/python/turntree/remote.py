@@ -1,0 +1,597 @@
+"""The store behind a server: every call of `Store` as a call over gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import grpc
+import grpc.aio
+
+from turntree import wire
+from turntree.errors import ErrorReason, Unavailable, stopping
+from turntree.model import (
+    ALL_ITEMS,
+    MAIN,
+    Branch,
+    BranchComparison,
+    BranchPointer,
+    CreatedBranch,
+    DeletedBranch,
+    DeltaKind,
+    Expiry,
+    ItemMetadata,
+    ItemsDelta,
+    ItemsWindow,
+    LetterCase,
+    Origin,
+    Page,
+    Popped,
+    RecordedUsage,
+    Session,
+    ToolUsage,
+    Turn,
+    TurnsDelta,
+    TurnUsage,
+    Usage,
+    UsageGrouping,
+    UsageMode,
+    UsageSummary,
+    UsageTotal,
+    Written,
+)
+from turntree.request_ids import new_request_id
+from turntree.rpc_errors import from_rpc_error
+from turntree.store import Store
+from turntree.v1 import (
+    branch_pb2,
+    branch_pb2_grpc,
+    session_pb2,
+    session_pb2_grpc,
+    turn_pb2,
+    turn_pb2_grpc,
+    usage_pb2,
+    usage_pb2_grpc,
+)
+
+T = TypeVar("T")
+
+_NO_LABELS: Mapping[str, str] = {}
+
+TIMEOUT_S_DEFAULT = 30.0
+WATCH_RESUME_S_MAX = 60.0
+_RESUME_DELAY_S = 0.1
+_RESUME_DELAY_S_MAX = 2.0
+
+_SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "2s",
+                "backoffMultiplier": 3,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ],
+    "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
+}
+_OPTIONS = (
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+    ("grpc.enable_retries", 1),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+)
+
+
+class _Connection:
+    """A channel to the server and the stubs on it, of one event loop."""
+
+    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None) -> None:
+        if credentials is None:
+            self.channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        else:
+            self.channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+        self.sessions: session_pb2_grpc.SessionServiceAsyncStub = session_pb2_grpc.SessionServiceStub(self.channel)
+        self.branches: branch_pb2_grpc.BranchServiceAsyncStub = branch_pb2_grpc.BranchServiceStub(self.channel)
+        self.turns: turn_pb2_grpc.TurnServiceAsyncStub = turn_pb2_grpc.TurnServiceStub(self.channel)
+        self.usage: usage_pb2_grpc.UsageServiceAsyncStub = usage_pb2_grpc.UsageServiceStub(self.channel)
+
+
+class RemoteStore(Store):
+    """A store on a turntree server.
+
+    Calls that find the server unavailable are retried, with the same `request_id`, and a watch resumes by cursor. One
+    channel is used for each event loop, so that a store outlives the loop it was first used on.
+
+    Args:
+        target: `host:port` of the server.
+        credentials: For TLS; without them the connection is plain.
+        timeout_s: How long a call may take, its retries included, before it raises `DeadlineExceeded`. Streams and
+            watches have no limit.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        timeout_s: float = TIMEOUT_S_DEFAULT,
+    ) -> None:
+        self.target = target
+        self._credentials = credentials
+        self._timeout_s = timeout_s
+        self._connections: WeakKeyDictionary[asyncio.AbstractEventLoop, _Connection] = WeakKeyDictionary()
+        self._closed = False
+
+    async def ready(self, timeout_s: float) -> None:
+        """Wait until the server can be reached.
+
+        Raises:
+            Unavailable: SERVER_UNREACHABLE, when it could not be in that time.
+        """
+        try:
+            await asyncio.wait_for(self._connection().channel.channel_ready(), timeout_s)
+        except TimeoutError:
+            raise Unavailable(
+                ErrorReason.SERVER_UNREACHABLE,
+                f"no turntree server answers at {self.target}",
+                target=self.target,
+            ) from None
+
+    def _connection(self) -> _Connection:
+        if self._closed:
+            raise stopping()
+        loop = asyncio.get_running_loop()
+        connection = self._connections.get(loop)
+        if connection is None:
+            connection = self._connections[loop] = _Connection(self.target, self._credentials)
+        return connection
+
+    async def _call(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
+        try:
+            return await method(request, timeout=self._timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, self.target) from None
+        except asyncio.CancelledError:
+            if self._closed:
+                raise stopping() from None
+            raise
+
+    async def _stream(self, method: Callable[[Any], AsyncIterable[T]], request: Any) -> AsyncIterator[T]:
+        try:
+            async for response in method(request):
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, self.target) from None
+
+    # Items
+
+    async def add_items(
+        self,
+        session_id: str,
+        items: Sequence[bytes],
+        *,
+        branch: BranchPointer = MAIN,
+        expected_cursor: bytes | None = None,
+        request_id: str | None = None,
+    ) -> Written:
+        request = wire.request(
+            session_pb2.AddItemsRequest,
+            session_id=session_id,
+            branch=wire.write_pointer(branch),
+            items=items,
+            expected_cursor=expected_cursor,
+            request_id=new_request_id() if request_id is None else request_id,
+        )
+        response = await self._call(self._connection().sessions.AddItems, request)
+        return Written(wire.read_pointer(response), response.cursor, response.turn)
+
+    async def get_items(
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        window: ItemsWindow = ALL_ITEMS,
+        include_metadata: bool = False,
+    ) -> ItemsDelta:
+        request = wire.request(
+            session_pb2.GetItemsRequest,
+            session_id=session_id,
+            branch=wire.write_pointer(branch),
+            cursor=cursor,
+            window=wire.write_window(window),
+            include_metadata=include_metadata,
+        )
+        response = await self._call(self._connection().sessions.GetItems, request)
+        return wire.read_delta(response.delta)
+
+    async def stream_items(
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        window: ItemsWindow = ALL_ITEMS,
+        include_metadata: bool = False,
+    ) -> AsyncIterator[ItemsDelta]:
+        request = wire.request(
+            session_pb2.StreamItemsRequest,
+            session_id=session_id,
+            branch=wire.write_pointer(branch),
+            cursor=cursor,
+            window=wire.write_window(window),
+            include_metadata=include_metadata,
+        )
+        async for response in self._stream(self._connection().sessions.StreamItems, request):
+            yield wire.read_delta(response.delta)
+
+    async def watch(
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        include_metadata: bool = False,
+    ) -> AsyncIterator[ItemsDelta]:
+        """See `Store.watch`. When the server goes away, the watch resumes by cursor for up to a minute."""
+        loop = asyncio.get_running_loop()
+        last_heard = loop.time()
+        resumed = False
+        delay_s = _RESUME_DELAY_S
+        while True:
+            request = wire.request(
+                session_pb2.WatchRequest,
+                session_id=session_id,
+                branch=wire.write_pointer(branch),
+                cursor=cursor,
+                include_metadata=include_metadata,
+            )
+            try:
+                async for response in self._stream(self._connection().sessions.Watch, request):
+                    delta = wire.read_delta(response.delta)
+                    last_heard, delay_s = loop.time(), _RESUME_DELAY_S
+                    is_news = not resumed or delta.kind is not DeltaKind.UNCHANGED or delta.branch != branch
+                    branch, cursor, resumed = delta.branch, delta.cursor, False
+                    if is_news:
+                        yield delta
+            except Unavailable:
+                if self._closed or cursor is None or loop.time() - last_heard > WATCH_RESUME_S_MAX:
+                    raise
+            resumed = True
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, _RESUME_DELAY_S_MAX)
+
+    async def pop_item(
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        expected_cursor: bytes | None = None,
+        request_id: str | None = None,
+    ) -> Popped:
+        request = wire.request(
+            session_pb2.PopItemRequest,
+            session_id=session_id,
+            branch=wire.write_pointer(branch),
+            expected_cursor=expected_cursor,
+            request_id=new_request_id() if request_id is None else request_id,
+        )
+        response = await self._call(self._connection().sessions.PopItem, request)
+        return Popped(wire.optional(response, "item"), wire.read_pointer(response), response.cursor)
+
+    async def replace_items(
+        self,
+        session_id: str,
+        remove_count: int,
+        items: Sequence[bytes],
+        *,
+        expected_cursor: bytes,
+        branch: BranchPointer = MAIN,
+        request_id: str | None = None,
+    ) -> Written:
+        request = wire.request(
+            session_pb2.ReplaceItemsRequest,
+            session_id=session_id,
+            branch=wire.write_pointer(branch),
+            remove_count=remove_count,
+            items=items,
+            expected_cursor=expected_cursor,
+            request_id=new_request_id() if request_id is None else request_id,
+        )
+        response = await self._call(self._connection().sessions.ReplaceItems, request)
+        return Written(wire.read_pointer(response), response.cursor, response.turn)
+
+    # Sessions
+
+    async def clear_session(self, session_id: str, *, request_id: str | None = None) -> BranchPointer:
+        request = wire.request(
+            session_pb2.ClearSessionRequest,
+            session_id=session_id,
+            request_id=new_request_id() if request_id is None else request_id,
+        )
+        response = await self._call(self._connection().sessions.ClearSession, request)
+        return wire.read_pointer(response)
+
+    async def get_session(self, session_id: str) -> Session:
+        request = wire.request(session_pb2.GetSessionRequest, session_id=session_id)
+        response = await self._call(self._connection().sessions.GetSession, request)
+        return wire.read_session(response.session)
+
+    async def list_sessions(
+        self,
+        *,
+        labels: Mapping[str, str] = _NO_LABELS,
+        active_since: datetime | None = None,
+        active_before: datetime | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> Page[Session]:
+        request = wire.request(
+            session_pb2.ListSessionsRequest,
+            labels=labels,
+            active_since=wire.write_time(active_since),
+            active_before=wire.write_time(active_before),
+            page_size=page_size,
+            page_token=page_token,
+        )
+        response = await self._call(self._connection().sessions.ListSessions, request)
+        return Page(tuple(wire.read_session(session) for session in response.sessions), response.next_page_token)
+
+    async def update_session(
+        self,
+        session_id: str,
+        *,
+        labels: Mapping[str, str] = _NO_LABELS,
+        remove_labels: Sequence[str] = (),
+        expiry: Expiry | None = None,
+        request_id: str | None = None,
+    ) -> Session:
+        request = wire.request(
+            session_pb2.UpdateSessionRequest,
+            session_id=session_id,
+            labels=labels,
+            remove_labels=remove_labels,
+            request_id=new_request_id() if request_id is None else request_id,
+            **wire.write_expiry(expiry),
+        )
+        response = await self._call(self._connection().sessions.UpdateSession, request)
+        return wire.read_session(response.session)
+
+    async def delete_session(self, session_id: str, *, request_id: str | None = None) -> None:
+        request = wire.request(
+            session_pb2.DeleteSessionRequest,
+            session_id=session_id,
+            request_id=new_request_id() if request_id is None else request_id,
+        )
+        await self._call(self._connection().sessions.DeleteSession, request)
+
+    # Branches
+
+    async def create_branch(
+        self,
+        session_id: str,
+        origin: Origin,
+        *,
+        branch: BranchPointer = MAIN,
+        new_branch_id: str | None = None,
+        request_id: str | None = None,
+    ) -> CreatedBranch:
+        request = wire.request(
+            branch_pb2.CreateBranchRequest,
+            session_id=session_id,
+            branch=wire.write_pointer(branch),
+            new_branch_id=new_branch_id,
+            request_id=new_request_id() if request_id is None else request_id,
+            **wire.write_origin(origin),
+        )
+        response = await self._call(self._connection().branches.CreateBranch, request)
+        return CreatedBranch(wire.read_branch(response.branch), wire.read_pointer_message(response.source))
+
+    async def get_branch(self, session_id: str, branch_id: str) -> Branch:
+        request = wire.request(branch_pb2.GetBranchRequest, session_id=session_id, branch_id=branch_id)
+        response = await self._call(self._connection().branches.GetBranch, request)
+        return wire.read_branch(response.branch)
+
+    async def list_branches(
+        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+    ) -> Page[Branch]:
+        request = wire.request(
+            branch_pb2.ListBranchesRequest,
+            session_id=session_id,
+            branch=wire.write_pointer(branch),
+            page_size=page_size,
+            page_token=page_token,
+        )
+        response = await self._call(self._connection().branches.ListBranches, request)
+        branches = tuple(wire.read_branch(branch) for branch in response.branches)
+        return Page(branches, response.next_page_token, wire.read_pointer(response))
+
+    async def delete_branch(self, session_id: str, branch_id: str, *, request_id: str | None = None) -> DeletedBranch:
+        request = wire.request(
+            branch_pb2.DeleteBranchRequest,
+            session_id=session_id,
+            branch_id=branch_id,
+            request_id=new_request_id() if request_id is None else request_id,
+        )
+        response = await self._call(self._connection().branches.DeleteBranch, request)
+        return DeletedBranch(response.item_count, response.orphan_count, response.usage_count)
+
+    async def compare_branches(self, session_id: str, branch_id: str, other_branch_id: str) -> BranchComparison:
+        request = wire.request(
+            branch_pb2.CompareBranchesRequest,
+            session_id=session_id,
+            branch_id=branch_id,
+            other_branch_id=other_branch_id,
+        )
+        response = await self._call(self._connection().branches.CompareBranches, request)
+        return BranchComparison(
+            response.common_item_count,
+            response.common_turn,
+            wire.read_difference(response.difference),
+            wire.read_difference(response.other_difference),
+        )
+
+    # Turns
+
+    async def list_turns(
+        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+    ) -> Page[Turn]:
+        request = wire.request(
+            turn_pb2.ListTurnsRequest,
+            session_id=session_id,
+            branch=wire.write_pointer(branch),
+            page_size=page_size,
+            page_token=page_token,
+        )
+        response = await self._call(self._connection().turns.ListTurns, request)
+        turns = tuple(wire.read_turn(turn) for turn in response.turns)
+        return Page(turns, response.next_page_token, wire.read_pointer(response))
+
+    async def stream_turn_deltas(
+        self, session_id: str, *, branch: BranchPointer = MAIN, cursor: bytes | None = None
+    ) -> AsyncIterator[TurnsDelta]:
+        request = wire.request(
+            turn_pb2.StreamTurnsRequest, session_id=session_id, branch=wire.write_pointer(branch), cursor=cursor
+        )
+        async for response in self._stream(self._connection().turns.StreamTurns, request):
+            yield wire.read_turns_delta(response)
+
+    async def search_turns(
+        self,
+        session_id: str,
+        content: str,
+        *,
+        branch: BranchPointer = MAIN,
+        all_branches: bool = False,
+        letter_case: LetterCase = LetterCase.ASCII,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> Page[Turn]:
+        request = wire.request(
+            turn_pb2.SearchTurnsRequest,
+            session_id=session_id,
+            branch=wire.write_pointer(branch),
+            all_branches=all_branches,
+            content=content,
+            letter_case=wire.write_letter_case(letter_case),
+            page_size=page_size,
+            page_token=page_token,
+        )
+        response = await self._call(self._connection().turns.SearchTurns, request)
+        turns = tuple(wire.read_turn(turn) for turn in response.turns)
+        return Page(turns, response.next_page_token, wire.read_pointer(response))
+
+    async def get_conversation_by_turns(
+        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+    ) -> Page[ItemMetadata]:
+        request = wire.request(
+            turn_pb2.GetConversationByTurnsRequest,
+            session_id=session_id,
+            branch=wire.write_pointer(branch),
+            page_size=page_size,
+            page_token=page_token,
+        )
+        response = await self._call(self._connection().turns.GetConversationByTurns, request)
+        items = tuple(wire.read_metadata(metadata) for metadata in response.items)
+        return Page(items, response.next_page_token, wire.read_pointer(response))
+
+    async def list_tool_usage(
+        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+    ) -> Page[ToolUsage]:
+        request = wire.request(
+            turn_pb2.ListToolUsageRequest,
+            session_id=session_id,
+            branch=wire.write_pointer(branch),
+            page_size=page_size,
+            page_token=page_token,
+        )
+        response = await self._call(self._connection().turns.ListToolUsage, request)
+        tools = tuple(wire.read_tool_usage(tool) for tool in response.tools)
+        return Page(tools, response.next_page_token, wire.read_pointer(response))
+
+    # Usage
+
+    async def record_usage(
+        self,
+        session_id: str,
+        usage: Usage,
+        *,
+        branch: BranchPointer = MAIN,
+        mode: UsageMode = UsageMode.REPLACE,
+        request_id: str | None = None,
+    ) -> RecordedUsage:
+        request = wire.request(
+            usage_pb2.RecordUsageRequest,
+            session_id=session_id,
+            branch=wire.write_pointer(branch),
+            usage=wire.write_usage(usage),
+            mode=wire.write_usage_mode(mode),
+            request_id=new_request_id() if request_id is None else request_id,
+        )
+        response = await self._call(self._connection().usage.RecordUsage, request)
+        return RecordedUsage(response.recorded, response.turn, wire.read_pointer(response))
+
+    async def get_session_usage(self, session_id: str, *, branch_id: str | None = None) -> UsageTotal | None:
+        request = wire.request(usage_pb2.GetSessionUsageRequest, session_id=session_id, branch_id=branch_id)
+        response = await self._call(self._connection().usage.GetSessionUsage, request)
+        return wire.read_usage_total(response.total) if response.HasField("total") else None
+
+    async def list_turn_usage(
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        turn: int | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> Page[TurnUsage]:
+        request = wire.request(
+            usage_pb2.ListTurnUsageRequest,
+            session_id=session_id,
+            branch=wire.write_pointer(branch),
+            turn=turn,
+            page_size=page_size,
+            page_token=page_token,
+        )
+        response = await self._call(self._connection().usage.ListTurnUsage, request)
+        turns = tuple(wire.read_turn_usage(usage) for usage in response.turns)
+        return Page(turns, response.next_page_token, wire.read_pointer(response))
+
+    async def summarize_usage(
+        self,
+        grouping: UsageGrouping,
+        *,
+        label_key: str | None = None,
+        labels: Mapping[str, str] = _NO_LABELS,
+        recorded_since: datetime | None = None,
+        recorded_before: datetime | None = None,
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> Page[UsageSummary]:
+        request = wire.request(
+            usage_pb2.SummarizeUsageRequest,
+            grouping=wire.write_usage_grouping(grouping),
+            label_key=label_key,
+            labels=labels,
+            recorded_since=wire.write_time(recorded_since),
+            recorded_before=wire.write_time(recorded_before),
+            page_size=page_size,
+            page_token=page_token,
+        )
+        response = await self._call(self._connection().usage.SummarizeUsage, request)
+        return Page(tuple(wire.read_summary(summary) for summary in response.summaries), response.next_page_token)
+
+    async def close(self) -> None:
+        self._closed = True
+        connection = self._connections.pop(asyncio.get_running_loop(), None)
+        if connection is not None:
+            await connection.channel.close(grace=self._timeout_s)
+        self._connections.clear()

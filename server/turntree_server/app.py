@@ -1,0 +1,145 @@
+"""Puts the rooms together: an engine, a store on it, services on that, and a server around them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Callable
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from turntree.limits import MESSAGE_BYTES_MAX, invalid
+from turntree.v1 import branch_pb2, session_pb2, turn_pb2, usage_pb2
+from turntree.v1.branch_pb2_grpc import add_BranchServiceServicer_to_server
+from turntree.v1.session_pb2_grpc import add_SessionServiceServicer_to_server
+from turntree.v1.turn_pb2_grpc import add_TurnServiceServicer_to_server
+from turntree.v1.usage_pb2_grpc import add_UsageServiceServicer_to_server
+
+from turntree_server.engine.sqlite import IN_MEMORY, SqliteEngine
+from turntree_server.local_store import LocalStore
+from turntree_server.service.branches import BranchService
+from turntree_server.service.interceptor import ErrorInterceptor
+from turntree_server.service.sessions import SessionService
+from turntree_server.service.turns import TurnService
+from turntree_server.service.usage import UsageService
+from turntree_server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_EXPIRY_SWEEP_S = 30.0
+
+_SERVICE_NAMES = tuple(
+    service.full_name
+    for file in (session_pb2, branch_pb2, turn_pb2, usage_pb2)
+    for service in file.DESCRIPTOR.services_by_name.values()
+)
+
+
+class AddressInUse(Exception):
+    """The server cannot listen on its address."""
+
+
+async def open_sqlite_store(url: str) -> LocalStore:
+    """Open the embedded store of a `sqlite:` URL: `sqlite:///file.db`, or `sqlite://` for a database in memory."""
+    parts = urlsplit(url)
+    if parts.netloc or parts.query or parts.fragment:
+        invalid("url", url, "sqlite:///path or sqlite://")
+    path = unquote(parts.path.removeprefix("/"))
+    return LocalStore(await SqliteEngine.open(path or IN_MEMORY))
+
+
+class Server:
+    """A gRPC server on a store. `await Server.start(settings)`, then `stop()`."""
+
+    def __init__(self, settings: Settings, store: LocalStore) -> None:
+        self.store = store
+        self.host = settings.host
+        self.port = settings.port
+        self._grace_s = settings.grace_s
+        self._health = health.aio.HealthServicer()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._grpc = grpc.aio.server(
+            interceptors=[ErrorInterceptor()],
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+                ("grpc.max_send_message_length", -1),
+            ],
+        )
+        add_SessionServiceServicer_to_server(SessionService(store), self._grpc)
+        add_BranchServiceServicer_to_server(BranchService(store), self._grpc)
+        add_TurnServiceServicer_to_server(TurnService(store), self._grpc)
+        add_UsageServiceServicer_to_server(UsageService(store), self._grpc)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        reflection.enable_server_reflection((*_SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc)
+
+    @classmethod
+    async def start(cls, settings: Settings) -> Self:
+        """Open the database and serve it.
+
+        Raises:
+            Unavailable: STORE_FAILED, when the database cannot be opened.
+            AddressInUse: The server cannot listen on its address.
+        """
+        server = cls(settings, LocalStore(await SqliteEngine.open(settings.db)))
+        try:
+            await server._listen()
+        except BaseException:
+            await server.store.close()
+            raise
+        return server
+
+    @property
+    def address(self) -> str:
+        """`HOST:PORT`, with the port that was picked."""
+        return f"{self.host}:{self.port}"
+
+    async def _listen(self) -> None:
+        try:
+            self.port = self._grpc.add_insecure_port(self.address)
+        except RuntimeError:
+            raise AddressInUse(
+                f"cannot listen on {self.address}: the address is in use or not of this machine"
+            ) from None
+        await self._grpc.start()
+        for name in ("", *_SERVICE_NAMES):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        self._sweeper = asyncio.create_task(self._sweep())
+
+    async def stop(self) -> None:
+        """Let calls in flight finish, tell watchers to resume elsewhere, then close the database."""
+        await self._health.enter_graceful_shutdown()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sweeper
+        stopped = asyncio.create_task(self._grpc.stop(self._grace_s))
+        self.store.end_watches()
+        await stopped
+        await self.store.close()
+
+    async def _sweep(self) -> None:
+        """Give back the space of expired sessions, now and then."""
+        while True:
+            await asyncio.sleep(_EXPIRY_SWEEP_S)
+            try:
+                await self.store.delete_expired_sessions()
+            except Exception:  # the next sweep tries again
+                log.exception("expired sessions could not be removed")
+
+
+async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` is called when the server answers, and not before."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = await Server.start(settings)
+    announce(server)
+    await stop.wait()
+    await server.stop()

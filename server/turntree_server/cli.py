@@ -1,0 +1,78 @@
+"""The command `turntree`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import platform
+import sys
+from importlib.metadata import version
+
+from turntree.errors import TurntreeError
+
+from turntree_server import __version__
+from turntree_server.app import AddressInUse, Server, serve
+from turntree_server.engine.sqlite_driver import SQLITE_VERSION, require_sound_sqlite
+from turntree_server.settings import DATABASE_DEFAULT, GRACE_S_DEFAULT, LISTEN_DEFAULT, Settings, read_listen
+
+
+def main() -> None:
+    """Run the command line; the exit code is 0, or 1 with one line on stderr that says why."""
+    arguments = _parser().parse_args()
+    try:
+        arguments.run(arguments)
+    except (TurntreeError, AddressInUse, RuntimeError) as error:
+        sys.exit(f"turntree: {error}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="turntree", description="Session memory for AI agents, served over gRPC.")
+    parser.add_argument("--version", action="version", version=f"turntree {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    serving = commands.add_parser("serve", help="serve a database until SIGTERM or SIGINT")
+    serving.add_argument(
+        "--db",
+        default=os.environ.get("TURNTREE_DB", DATABASE_DEFAULT),
+        help="the SQLite file, made if it does not exist (environment: TURNTREE_DB; default: %(default)s)",
+    )
+    serving.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        default=os.environ.get("TURNTREE_LISTEN", LISTEN_DEFAULT),
+        help="where to listen; port 0 picks a free port (environment: TURNTREE_LISTEN; default: %(default)s)",
+    )
+    serving.add_argument(
+        "--grace",
+        metavar="SECONDS",
+        type=float,
+        default=GRACE_S_DEFAULT,
+        help="how long a shutdown waits for what is in flight (default: %(default)s)",
+    )
+    serving.set_defaults(run=_serve)
+
+    doctor = commands.add_parser("doctor", help="say which versions are in use, and whether they are sound")
+    doctor.set_defaults(run=_doctor)
+    return parser
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    host, port = read_listen(arguments.listen)
+    settings = Settings(db=arguments.db, host=host, port=port, grace_s=arguments.grace)
+    asyncio.run(serve(settings, _announce))
+
+
+def _announce(server: Server) -> None:
+    print(f"turntree {__version__} listening on {server.address} ({server.store.engine.description})", flush=True)
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    print(f"turntree {__version__}")
+    print(f"Python {platform.python_version()}")
+    for package in ("grpcio", "protobuf", "aiosqlite", "pysqlite3"):
+        print(f"{package} {version(package)}")
+    require_sound_sqlite()
+    print(f"SQLite {'.'.join(map(str, SQLITE_VERSION))}: sound")

@@ -1,0 +1,84 @@
+"""TurnService on a store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from turntree import wire
+from turntree.store import Store
+from turntree.v1 import turn_pb2 as pb
+from turntree.v1.turn_pb2_grpc import TurnServiceServicer
+
+from turntree_server.service.interceptor import Context
+
+
+class TurnService(TurnServiceServicer):
+    """Reads conversations by turns."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def ListTurns(self, request: pb.ListTurnsRequest, context: Context) -> pb.ListTurnsResponse:
+        page = await self.store.list_turns(
+            request.session_id,
+            branch=wire.read_pointer(request),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListTurnsResponse(
+            turns=[wire.write_turn(turn) for turn in page.entries],
+            next_page_token=page.next_page_token,
+            branch=wire.write_pointer(page.branch),
+        )
+
+    async def StreamTurns(
+        self, request: pb.StreamTurnsRequest, context: Context
+    ) -> AsyncIterator[pb.StreamTurnsResponse]:
+        async for delta in self.store.stream_turn_deltas(
+            request.session_id, branch=wire.read_pointer(request), cursor=wire.optional(request, "cursor")
+        ):
+            yield wire.write_turns_delta(delta)
+
+    async def SearchTurns(self, request: pb.SearchTurnsRequest, context: Context) -> pb.SearchTurnsResponse:
+        page = await self.store.search_turns(
+            request.session_id,
+            request.content,
+            branch=wire.read_pointer(request),
+            all_branches=request.all_branches,
+            letter_case=wire.read_letter_case(request.letter_case),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.SearchTurnsResponse(
+            turns=[wire.write_turn(turn) for turn in page.entries],
+            next_page_token=page.next_page_token,
+            branch=wire.write_pointer(page.branch),
+        )
+
+    async def GetConversationByTurns(
+        self, request: pb.GetConversationByTurnsRequest, context: Context
+    ) -> pb.GetConversationByTurnsResponse:
+        page = await self.store.get_conversation_by_turns(
+            request.session_id,
+            branch=wire.read_pointer(request),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.GetConversationByTurnsResponse(
+            items=[wire.write_metadata(metadata) for metadata in page.entries],
+            next_page_token=page.next_page_token,
+            branch=wire.write_pointer(page.branch),
+        )
+
+    async def ListToolUsage(self, request: pb.ListToolUsageRequest, context: Context) -> pb.ListToolUsageResponse:
+        page = await self.store.list_tool_usage(
+            request.session_id,
+            branch=wire.read_pointer(request),
+            page_size=request.page_size,
+            page_token=request.page_token,
+        )
+        return pb.ListToolUsageResponse(
+            tools=[wire.write_tool_usage(tool) for tool in page.entries],
+            next_page_token=page.next_page_token,
+            branch=wire.write_pointer(page.branch),
+        )
