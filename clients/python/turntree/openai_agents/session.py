@@ -1,0 +1,576 @@
+"""`TurntreeSession`: the SDK's AdvancedSQLiteSession, kept in a turntree store."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any, Self, TypeVar
+
+from agents.items import TResponseInputItem
+from agents.memory.session_settings import SessionSettings, coerce_session_settings, resolve_session_limit
+from agents.result import RunResultBase
+
+from turntree.errors import AlreadyExists, ErrorReason, InvalidArgument, NotFound
+from turntree.limits import INTEGER_MAX, check
+from turntree.model import (
+    MAIN_BRANCH_ID,
+    AfterTurn,
+    AtHead,
+    BeforeContent,
+    BeforeTurn,
+    BranchComparison,
+    BranchPointer,
+    CreatedBranch,
+    Expiry,
+    ItemsWindow,
+    LetterCase,
+    Origin,
+    Page,
+    Session,
+    UsageMode,
+)
+from turntree.openai_agents import shapes, shared_stores
+from turntree.openai_agents.compaction import CompactionSnapshot, read_snapshot
+from turntree.openai_agents.mutations import Mutations
+from turntree.store import Store, every
+
+T = TypeVar("T")
+
+URL_DEFAULT = "localhost:50051"
+
+_NO_LABELS: Mapping[str, str] = {}
+
+
+class TurntreeSession:
+    """A session of the OpenAI Agents SDK, with branches, usage and queries, in a turntree store.
+
+    It has every public method of `agents.extensions.memory.AdvancedSQLiteSession`, with the same names, parameters,
+    answers and errors. The current branch belongs to this object; the history belongs to the store, where any number of
+    processes share it. Mutations of one object happen in the order they were called, and each runs to its end when its
+    caller is cancelled.
+
+    Args:
+        session_id: The session.
+        url: The store, as for `turntree.connect`; by default the environment's `TURNTREE_URL`, else `localhost:50051`.
+            Sessions of a process that name the same URL share one connection.
+        store: A store to use instead of a URL. It stays the caller's to close.
+        session_settings: The SDK's settings; `limit` bounds `get_items`.
+        logger: Where to log; by default this module's logger.
+    """
+
+    session_settings: SessionSettings | None
+
+    def __init__(
+        self,
+        session_id: str,
+        *,
+        url: str | None = None,
+        store: Store | None = None,
+        session_settings: SessionSettings | dict[str, Any] | None = None,
+        logger: logging.Logger | None = None,
+    ) -> None:
+        check(session_id=session_id)
+        if url is not None and store is not None:
+            raise InvalidArgument(
+                ErrorReason.FIELD_INVALID, "give a url or a store, not both", field="url", value=url, limit="no store"
+            )
+        self.session_id = session_id
+        self.session_settings = (
+            SessionSettings() if session_settings is None else coerce_session_settings(session_settings)
+        )
+        self._url = url or os.environ.get("TURNTREE_URL", URL_DEFAULT)
+        self._given_store = store
+        self._acquired_store: Store | None = None
+        self._closed = False
+        self._pointer = BranchPointer()
+        self._mutations = Mutations()
+        self._logger = logger if logger is not None else logging.getLogger(__name__)
+
+    # The session protocol
+
+    async def get_items(
+        self,
+        limit: int | None = None,
+        branch_id: str | None = None,
+        *,
+        limit_turns: int | None = None,
+        whole_exchanges: bool = False,
+    ) -> list[TResponseInputItem]:
+        """Return the items of a branch, oldest first.
+
+        Args:
+            limit: The newest so many items; by default that of the session settings, and all when that is None or when
+                it is negative.
+            branch_id: The branch; by default the current one.
+            limit_turns: Only items of the newest so many turns.
+            whole_exchanges: Never begin between a tool call and its output; fewer than `limit` items may come back.
+        """
+        limit = resolve_session_limit(limit, self.session_settings)
+        if limit is not None and not 0 <= limit <= INTEGER_MAX:
+            limit = None
+        pointer = self._read_pointer(branch_id)
+        if pointer is None:
+            return []
+        store = await self._store()
+        window = limit
+        while True:
+            delta = await store.read_items(
+                self.session_id,
+                branch=pointer,
+                window=ItemsWindow(window, limit_turns, whole_exchanges),
+            )
+            self._follow(pointer, delta.branch)
+            items = shapes.decode_all(delta.items)
+            if limit is None or window is None or len(items) >= limit or len(delta.items) < window:
+                return items[-limit:] if limit else items
+            window *= 2
+
+    async def add_items(self, items: list[TResponseInputItem]) -> None:
+        """Append items to the current branch, all or none."""
+        self._require_open()
+        if not items:
+            return
+        pointer = self._pointer
+
+        async def add() -> None:
+            written = await (await self._store()).add_items(self.session_id, payloads, branch=pointer)
+            self._follow(pointer, written.branch)
+
+        try:
+            payloads = [shapes.encode(item) for item in items]
+            await self._mutations.run(add)
+        except Exception as error:
+            self._logger.error("Failed to add session items: %s", type(error).__name__)
+            raise
+
+    async def pop_item(self) -> TResponseInputItem | None:
+        """Remove and return the newest item of the current branch; None when it is empty."""
+        pointer = self._pointer
+
+        async def pop() -> bytes | None:
+            popped = await (await self._store()).pop_item(self.session_id, branch=pointer)
+            self._follow(pointer, popped.branch)
+            return popped.item
+
+        payload = await self._mutations.run(pop)
+        item: TResponseInputItem | None = shapes.decode(payload) if payload is not None else None
+        return item
+
+    async def clear_session(self) -> None:
+        """Remove all items, branches and usage; every session object of this session is at `main` then."""
+
+        async def clear() -> None:
+            self._pointer = await (await self._store()).clear_session(self.session_id)
+
+        await self._mutations.run(clear)
+
+    # Branches
+
+    async def create_branch_from_turn(self, turn_number: int, branch_name: str | None = None) -> str:
+        """Fork the current branch before a turn's user item, and switch to the new branch.
+
+        Returns:
+            The new branch's id.
+
+        Raises:
+            ValueError: The turn has no user item, or the name is blank or was used before.
+        """
+        _refuse_blank(branch_name)
+        return await self._create_branch(BeforeTurn(turn_number), branch_name)
+
+    async def create_branch_after_turn(self, turn_number: int, branch_name: str | None = None) -> str:
+        """Fork the current branch after a turn's last item, and switch to the new branch.
+
+        Raises:
+            ValueError: The turn does not exist, or the name is blank or was used before.
+        """
+        _refuse_blank(branch_name)
+        return await self._create_branch(AfterTurn(turn_number), branch_name)
+
+    async def create_branch_from_head(self, branch_name: str | None = None) -> str:
+        """Fork the current branch at its end, with all its items, and switch to the new branch.
+
+        Raises:
+            ValueError: The name is blank or was used before.
+        """
+        _refuse_blank(branch_name)
+        return await self._create_branch(AtHead(), branch_name)
+
+    async def create_branch_from_content(self, search_term: str, branch_name: str | None = None) -> str:
+        """Fork the current branch before the first turn whose user item contains a text, and switch to the new one.
+
+        Raises:
+            ValueError: No turn contains it, or the name is blank or was used before.
+        """
+        if branch_name is not None and not branch_name.strip() and await self.find_turns_by_content(search_term):
+            _refuse_blank(branch_name)
+        try:
+            return await self._create_branch(BeforeContent(search_term), branch_name)
+        except NotFound as error:
+            raise ValueError(f"No user turns found containing '{search_term}'") from error
+
+    async def _create_branch(self, origin: Origin, branch_name: str | None) -> str:
+        async def create() -> CreatedBranch:
+            pointer = self._pointer
+            created = await (await self._store()).create_branch(
+                self.session_id, origin, branch=pointer, new_branch_id=branch_name
+            )
+            self._follow(pointer, created.source)
+            self._switch(created.branch.pointer)
+            return created
+
+        try:
+            created = await self._mutations.run(create)
+        except AlreadyExists as error:
+            raise ValueError(error.message) from error
+        except NotFound as error:
+            if error.reason is ErrorReason.CONTENT_NOT_FOUND:
+                raise
+            raise ValueError(error.message) from error
+        self._logger.debug("Created branch '%s' from '%s'", created.branch.branch_id, created.source.branch_id)
+        return created.branch.branch_id
+
+    async def switch_to_branch(self, branch_id: str) -> None:
+        """Make a branch the current one.
+
+        Raises:
+            ValueError: It does not exist.
+        """
+        missing = f"Branch '{branch_id}' does not exist"
+        if _cannot_exist(branch_id):
+            raise ValueError(missing)
+        old_branch_id = self._pointer.branch_id
+
+        async def switch() -> None:
+            branch = await (await self._store()).get_branch(self.session_id, branch_id)
+            if branch.item_count == 0:
+                raise ValueError(missing)
+            self._switch(branch.pointer)
+
+        try:
+            await self._mutations.run(switch)
+        except NotFound as error:
+            raise ValueError(missing) from error
+        self._logger.info("Switched from branch '%s' to '%s'", old_branch_id, branch_id)
+
+    async def delete_branch(self, branch_id: str, force: bool = False) -> None:
+        """Remove a branch and its usage; its id stays reserved.
+
+        Args:
+            branch_id: The branch.
+            force: Allow it to be the current one, and switch to `main`.
+
+        Raises:
+            ValueError: It does not exist, is `main`, or is the current branch without `force`.
+        """
+        if not branch_id or not branch_id.strip():
+            raise ValueError("Branch ID cannot be empty")
+        if branch_id == MAIN_BRANCH_ID:
+            raise ValueError("Cannot delete the 'main' branch")
+        missing = f"Branch '{branch_id}' does not exist"
+        if branch_id == self._pointer.branch_id:
+            if not force:
+                raise ValueError(f"Cannot delete current branch '{branch_id}'. Use force=True or switch branches first")
+            if not any(row["branch_id"] == branch_id for row in await self.list_branches()):
+                raise ValueError(missing)
+            await self.switch_to_branch(MAIN_BRANCH_ID)
+        if _cannot_exist(branch_id):
+            raise ValueError(missing)
+
+        async def delete() -> None:
+            deleted = await (await self._store()).delete_branch(self.session_id, branch_id)
+            self._logger.info(
+                "Deleted branch '%s': %s message entries, %s usage entries, %s orphaned messages",
+                branch_id,
+                deleted.item_count,
+                deleted.usage_count,
+                deleted.orphan_count,
+            )
+
+        try:
+            await self._mutations.run(delete)
+        except NotFound as error:
+            raise ValueError(missing) from error
+
+    async def list_branches(self) -> list[dict[str, Any]]:
+        """List the branches that hold items, the oldest first.
+
+        Each is a dict of `branch_id`, `message_count`, `user_turns`, `is_current` and `created_at`.
+        """
+        page = await self._every(
+            None, lambda store, pointer, token: store.list_branches(self.session_id, branch=pointer, page_token=token)
+        )
+        return [shapes.branch_row(branch, page.branch) for branch in page.entries]
+
+    async def compare_branches(self, branch_id: str, other_branch_id: str) -> BranchComparison:
+        """Find what two branches share and where they part.
+
+        Raises:
+            NotFound: One of them does not exist.
+        """
+        return await (await self._store()).compare_branches(self.session_id, branch_id, other_branch_id)
+
+    # Turns
+
+    async def get_conversation_turns(self, branch_id: str | None = None) -> list[dict[str, Any]]:
+        """List the turns of a branch by their user items.
+
+        Each is a dict of `turn`, `content` (at most 100 characters of it), `full_content`, `timestamp` and
+        `can_branch`.
+        """
+        page = await self._every(
+            branch_id, lambda store, pointer, token: store.list_turns(self.session_id, branch=pointer, page_token=token)
+        )
+        return shapes.turn_rows(page.entries)
+
+    async def find_turns_by_content(self, search_term: str, branch_id: str | None = None) -> list[dict[str, Any]]:
+        """List the turns of a branch whose user item contains a text, ignoring the case of ASCII letters.
+
+        Each is a dict as of `get_conversation_turns`, with all of `content`.
+        """
+        page = await self._every(
+            branch_id,
+            lambda store, pointer, token: store.search_turns(
+                self.session_id, search_term, branch=pointer, page_token=token
+            ),
+        )
+        return shapes.turn_rows(page.entries, preview_characters=None)
+
+    async def search_turns(self, search_term: str, *, all_branches: bool = True) -> list[dict[str, Any]]:
+        """List the turns whose user item contains a text, on all branches, ignoring the case of any letter.
+
+        Each is a dict as of `find_turns_by_content`, with its `branch_id`.
+        """
+        page = await self._every(
+            None,
+            lambda store, pointer, token: store.search_turns(
+                self.session_id,
+                search_term,
+                branch=pointer,
+                all_branches=all_branches,
+                letter_case=LetterCase.UNICODE,
+                page_token=token,
+            ),
+        )
+        return [
+            {"branch_id": turn.branch_id, **row}
+            for turn in page.entries
+            for row in shapes.turn_rows([turn], preview_characters=None)
+        ]
+
+    async def get_conversation_by_turns(self, branch_id: str | None = None) -> dict[int, list[dict[str, str | None]]]:
+        """Outline a branch: for each turn the `type` and `tool_name` of its items."""
+        page = await self._every(
+            branch_id,
+            lambda store, pointer, token: store.get_conversation_by_turns(
+                self.session_id, branch=pointer, page_token=token
+            ),
+        )
+        return shapes.outline(page.entries)
+
+    async def get_tool_usage(self, branch_id: str | None = None) -> list[tuple[str, int, int]]:
+        """Count tool calls: tuples of tool name, count and turn."""
+        page = await self._every(
+            branch_id,
+            lambda store, pointer, token: store.list_tool_usage(self.session_id, branch=pointer, page_token=token),
+        )
+        return [(tool.tool_name, tool.call_count, tool.turn) for tool in page.entries]  # type: ignore[misc]
+
+    async def stream_turns(self, branch_id: str | None = None) -> AsyncIterator[shapes.StreamedTurn]:
+        """Stream the turns of a branch with all their items, oldest first, whatever its length."""
+        pointer = self._read_pointer(branch_id)
+        if pointer is None:
+            return
+        async for turn in (await self._store()).stream_turns(self.session_id, branch=pointer):
+            yield shapes.streamed_turn(turn)
+
+    async def watch(self, branch_id: str | None = None, *, cursor: bytes | None = None) -> AsyncIterator[shapes.Change]:
+        """Follow a branch: its state first, or what is new since `cursor`, then every change, without end."""
+        pointer = self._read_pointer(branch_id)
+        if pointer is None:
+            return
+        store = await self._store()
+        async for delta in store.watch(self.session_id, branch=pointer, cursor=cursor, include_metadata=True):
+            yield shapes.change(delta)
+
+    # Usage
+
+    async def store_run_usage(self, result: RunResultBase, *, add: bool = False) -> None:
+        """Record the usage of a run for the turn that is current now.
+
+        Call it after each run. A failure is logged, not raised.
+
+        Args:
+            result: The run's result.
+            add: Add to what the turn has, for a turn of several runs, instead of replacing it.
+        """
+        pointer = self._pointer
+
+        async def record() -> None:
+            usage = shapes.read_run_usage(result.context_wrapper.usage)
+            mode = UsageMode.ADD if add else UsageMode.REPLACE
+            recorded = await (await self._store()).record_usage(self.session_id, usage, branch=pointer, mode=mode)
+            self._follow(pointer, recorded.branch)
+
+        try:
+            await self._mutations.run(record)
+        except Exception as error:
+            self._logger.error("Failed to store session usage: %s", error, extra={"session_id": self.session_id})
+
+    async def get_session_usage(self, branch_id: str | None = None) -> dict[str, int] | None:
+        """Add up the usage of the session, or of one branch.
+
+        A dict of `requests`, `input_tokens`, `output_tokens`, `total_tokens` and `total_turns`; None when there is
+        none.
+        """
+        if branch_id and _cannot_exist(branch_id):
+            return None
+        total = await (await self._store()).get_session_usage(self.session_id, branch_id=branch_id or None)
+        return shapes.usage_total(total)
+
+    async def get_turn_usage(
+        self, user_turn_number: int | None = None, branch_id: str | None = None
+    ) -> list[dict[str, Any]] | dict[str, Any]:
+        """The usage of each turn of a branch, or a dict of one turn's: empty when that turn has none.
+
+        Each is a dict of `user_turn_number` (in the list only), `requests`, `input_tokens`, `output_tokens`,
+        `total_tokens`, `input_tokens_details` and `output_tokens_details`.
+        """
+        if user_turn_number is not None and user_turn_number < 0:
+            return {}
+        page = await self._every(
+            branch_id,
+            lambda store, pointer, token: store.list_turn_usage(
+                self.session_id, branch=pointer, turn=user_turn_number, page_token=token
+            ),
+        )
+        if user_turn_number is not None:
+            return shapes.usage_row(page.entries[0]) if page.entries else {}
+        return [{"user_turn_number": usage.turn, **shapes.usage_row(usage)} for usage in page.entries]
+
+    # The session as a whole
+
+    async def get_session(self) -> Session:
+        """Describe the session: its times, labels and expiry.
+
+        Raises:
+            NotFound: Nothing was written to it yet.
+        """
+        return await (await self._store()).get_session(self.session_id)
+
+    async def update_session(
+        self,
+        *,
+        labels: Mapping[str, str] = _NO_LABELS,
+        remove_labels: Sequence[str] = (),
+        expiry: Expiry | None = None,
+    ) -> Session:
+        """Set and remove labels, and set when the session expires: at a time, after a timedelta, or NEVER."""
+
+        async def update() -> Session:
+            return await (await self._store()).update_session(
+                self.session_id, labels=labels, remove_labels=remove_labels, expiry=expiry
+            )
+
+        return await self._mutations.run(update)
+
+    async def delete_session(self) -> None:
+        """Remove the session with all that belongs to it, labels and reserved branch names too.
+
+        Raises:
+            NotFound: It does not exist.
+        """
+
+        async def delete() -> None:
+            await (await self._store()).delete_session(self.session_id)
+            self._pointer = BranchPointer()
+
+        await self._mutations.run(delete)
+
+    async def close(self) -> None:
+        """Release the connection; the last session on a URL closes it. The session cannot be used any more."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._acquired_store is not None:
+            self._acquired_store = None
+            await shared_stores.release(self._url, self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # The SDK's compaction asks for this
+
+    async def _get_compaction_snapshot(
+        self, limit: int, *, prune_prefix: Callable[[TResponseInputItem], bool] | None = None
+    ) -> CompactionSnapshot | None:
+        """The newest items, and a way to replace a suffix of them if nobody wrote meanwhile.
+
+        What lies before the suffix is kept: `prune_prefix` would only save space.
+        """
+        pointer = self._pointer
+        return await read_snapshot(await self._store(), self.session_id, pointer, limit, self._mutations)
+
+    # Where the object stands
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("TurntreeSession is closed")
+
+    async def _store(self) -> Store:
+        self._require_open()
+        if self._given_store is not None:
+            return self._given_store
+        if self._acquired_store is None:
+            self._acquired_store = await shared_stores.acquire(self._url, self)
+        return self._acquired_store
+
+    def _read_pointer(self, branch_id: str | None) -> BranchPointer | None:
+        """The branch to read: the current one, or the one named; None for a name that no branch can have."""
+        self._require_open()
+        if branch_id is None:
+            return self._pointer
+        return None if _cannot_exist(branch_id) else BranchPointer(branch_id)
+
+    def _follow(self, sent: BranchPointer, resolved: BranchPointer) -> None:
+        """Learn from an answer that the session was cleared, unless a branch was read by name."""
+        if sent.generation is None and sent != BranchPointer():
+            return
+        generation, known = resolved.generation or 0, self._pointer.generation
+        if known is None or generation > known:
+            self._pointer = BranchPointer(MAIN_BRANCH_ID, generation)
+
+    def _switch(self, pointer: BranchPointer) -> None:
+        """Make a branch the current one, unless the session was cleared since."""
+        if (pointer.generation or 0) >= (self._pointer.generation or 0):
+            self._pointer = pointer
+
+    async def _every(
+        self, branch_id: str | None, fetch: Callable[[Store, BranchPointer, str], Awaitable[Page[T]]]
+    ) -> Page[T]:
+        """All pages of a query on a branch."""
+        pointer = self._read_pointer(branch_id)
+        if pointer is None:
+            return Page(())
+        store = await self._store()
+        page = await every(lambda token: fetch(store, pointer, token))
+        self._follow(pointer, page.branch)
+        return page
+
+
+def _refuse_blank(branch_name: str | None) -> None:
+    if branch_name is not None and not branch_name.strip():
+        raise ValueError("Branch name cannot be empty")
+
+
+def _cannot_exist(branch_id: str) -> bool:
+    """Whether no branch can have this id."""
+    try:
+        check(branch_id=branch_id)
+    except InvalidArgument:
+        return True
+    return False
