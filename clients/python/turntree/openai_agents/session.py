@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Self, TypeVar
 
 from agents.items import TResponseInputItem
@@ -32,6 +33,7 @@ from turntree.model import (
 )
 from turntree.openai_agents import shapes, shared_stores
 from turntree.openai_agents.compaction import CompactionSnapshot, read_snapshot
+from turntree.openai_agents.history_cache import applied, cache_of
 from turntree.openai_agents.mutations import Mutations
 from turntree.store import Store, every
 
@@ -113,18 +115,37 @@ class TurntreeSession:
         if pointer is None:
             return []
         store = await self._store()
-        window = limit
+        if limit is None and limit_turns is None:
+            return await self._read_all(store, pointer)
+        return await self._read_window(store, pointer, ItemsWindow(limit, limit_turns, whole_exchanges))
+
+    async def _read_all(self, store: Store, pointer: BranchPointer) -> list[TResponseInputItem]:
+        """All items of a branch; only those are fetched that this process has not read before."""
+        cache = cache_of(store)
+        known = cache.get(self.session_id, pointer.branch_id)
+        delta = await store.read_items(
+            self.session_id, branch=pointer, cursor=known.cursor if known is not None else None
+        )
+        self._follow(pointer, delta.branch)
+        try:
+            history = applied(known, delta)
+        except ValueError:
+            whole = await store.read_items(self.session_id, branch=delta.branch)
+            return shapes.decode_all(whole.items)
+        if history is not known:
+            cache.put(self.session_id, delta.branch.branch_id, history)
+        return history.items()
+
+    async def _read_window(self, store: Store, pointer: BranchPointer, window: ItemsWindow) -> list[TResponseInputItem]:
+        """The items of a window; it is widened when stored items that are not JSON take up its room."""
+        limit = window.limit
         while True:
-            delta = await store.read_items(
-                self.session_id,
-                branch=pointer,
-                window=ItemsWindow(window, limit_turns, whole_exchanges),
-            )
+            delta = await store.read_items(self.session_id, branch=pointer, window=window)
             self._follow(pointer, delta.branch)
             items = shapes.decode_all(delta.items)
-            if limit is None or window is None or len(items) >= limit or len(delta.items) < window:
+            if limit is None or window.limit is None or len(items) >= limit or len(delta.items) < window.limit:
                 return items[-limit:] if limit else items
-            window *= 2
+            window = replace(window, limit=2 * window.limit)
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Append items to the current branch, all or none."""

@@ -1,0 +1,115 @@
+"""What a process already has of the histories it reads, so that a read only fetches what is new.
+
+A history is kept in the form that decodes fastest and is decoded anew for every caller, because callers may change what
+they get. It is never served without asking the store: the cursor beside it makes the read conditional.
+"""
+
+from __future__ import annotations
+
+import marshal
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from turntree.model import DeltaKind, ItemsDelta
+from turntree.openai_agents.shapes import decode_all
+from turntree.store import Store
+
+CACHE_BYTES_MAX = 64 * 1024 * 1024
+"""What the cache of one store holds; the histories that were not read for longest go first."""
+
+_CHUNK_ITEMS_MAX = 256
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """Some items in a row, as `marshal` writes a list of them."""
+
+    data: bytes
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The items of a branch and the cursor that names them. Never changes: `applied` gives a new one."""
+
+    cursor: bytes
+    chunks: tuple[_Chunk, ...]
+
+    @property
+    def bytes_size(self) -> int:
+        """How much memory the items take."""
+        return sum(len(chunk.data) for chunk in self.chunks)
+
+    def items(self) -> list[Any]:
+        """The items, decoded anew."""
+        items: list[Any] = []
+        for chunk in self.chunks:
+            items += marshal.loads(chunk.data)  # noqa: S302 - written by this process
+        return items
+
+
+def applied(history: History | None, delta: ItemsDelta) -> History:
+    """The history that a delta makes of another.
+
+    Raises:
+        ValueError: An item is nested too deeply to be kept.
+    """
+    if delta.kind is DeltaKind.UNCHANGED and history is not None:
+        return history
+    chunks = list(history.chunks) if history is not None and delta.kind is DeltaKind.APPENDED else []
+    new_items = decode_all(delta.items)
+    for start in range(0, len(new_items), _CHUNK_ITEMS_MAX):
+        _append(chunks, new_items[start : start + _CHUNK_ITEMS_MAX])
+    return History(delta.cursor, tuple(chunks))
+
+
+def _append(chunks: list[_Chunk], items: list[Any]) -> None:
+    """Append a chunk, joined with those before it that are no larger, so that there are never many small ones."""
+    while chunks and chunks[-1].count <= len(items) <= _CHUNK_ITEMS_MAX - chunks[-1].count:
+        items = marshal.loads(chunks.pop().data) + items  # noqa: S302 - written by this process
+    chunks.append(_Chunk(marshal.dumps(items), len(items)))
+
+
+class HistoryCache:
+    """Histories by session and branch, bounded in bytes. Safe to use from several threads."""
+
+    def __init__(self, bytes_max: int = CACHE_BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._histories: OrderedDict[tuple[str, str], History] = OrderedDict()
+
+    def get(self, session_id: str, branch_id: str) -> History | None:
+        """The history of a branch, as it was when it was last read."""
+        with self._lock:
+            history = self._histories.get((session_id, branch_id))
+            if history is not None:
+                self._histories.move_to_end((session_id, branch_id))
+            return history
+
+    def put(self, session_id: str, branch_id: str, history: History) -> None:
+        """Keep a history, and drop others if there is no room."""
+        with self._lock:
+            self._drop((session_id, branch_id))
+            if history.bytes_size > self._bytes_max:
+                return
+            self._histories[session_id, branch_id] = history
+            self._bytes += history.bytes_size
+            while self._bytes > self._bytes_max:
+                self._drop(next(iter(self._histories)))
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        history = self._histories.pop(key, None)
+        if history is not None:
+            self._bytes -= history.bytes_size
+
+
+_caches: WeakKeyDictionary[Store, HistoryCache] = WeakKeyDictionary()
+
+
+def cache_of(store: Store) -> HistoryCache:
+    """The cache of a store, shared by all sessions on it."""
+    return _caches.setdefault(store, HistoryCache())
