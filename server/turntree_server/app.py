@@ -14,8 +14,9 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from turntree.limits import MESSAGE_BYTES_MAX, invalid
-from turntree.v1 import branch_pb2, session_pb2, turn_pb2, usage_pb2
+from turntree.v1 import branch_pb2, pipeline_pb2, session_pb2, turn_pb2, usage_pb2
 from turntree.v1.branch_pb2_grpc import add_BranchServiceServicer_to_server
+from turntree.v1.pipeline_pb2_grpc import add_PipelineServiceServicer_to_server
 from turntree.v1.session_pb2_grpc import add_SessionServiceServicer_to_server
 from turntree.v1.turn_pb2_grpc import add_TurnServiceServicer_to_server
 from turntree.v1.usage_pb2_grpc import add_UsageServiceServicer_to_server
@@ -24,6 +25,7 @@ from turntree_server.engine.sqlite import IN_MEMORY, SqliteEngine
 from turntree_server.local_store import LocalStore
 from turntree_server.service.branches import BranchService
 from turntree_server.service.interceptor import ErrorInterceptor
+from turntree_server.service.pipeline import PipelineService
 from turntree_server.service.sessions import SessionService
 from turntree_server.service.turns import TurnService
 from turntree_server.service.usage import UsageService
@@ -35,7 +37,7 @@ _EXPIRY_SWEEP_S = 30.0
 
 _SERVICE_NAMES = tuple(
     service.full_name
-    for file in (session_pb2, branch_pb2, turn_pb2, usage_pb2)
+    for file in (session_pb2, branch_pb2, turn_pb2, usage_pb2, pipeline_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 )
 
@@ -71,10 +73,13 @@ class Server:
                 ("grpc.max_send_message_length", -1),
             ],
         )
-        add_SessionServiceServicer_to_server(SessionService(store), self._grpc)
-        add_BranchServiceServicer_to_server(BranchService(store), self._grpc)
-        add_TurnServiceServicer_to_server(TurnService(store), self._grpc)
-        add_UsageServiceServicer_to_server(UsageService(store), self._grpc)
+        services = (SessionService(store), BranchService(store), TurnService(store), UsageService(store))
+        session_service, branch_service, turn_service, usage_service = services
+        add_SessionServiceServicer_to_server(session_service, self._grpc)
+        add_BranchServiceServicer_to_server(branch_service, self._grpc)
+        add_TurnServiceServicer_to_server(turn_service, self._grpc)
+        add_UsageServiceServicer_to_server(usage_service, self._grpc)
+        add_PipelineServiceServicer_to_server(PipelineService(services), self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         reflection.enable_server_reflection((*_SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc)
 

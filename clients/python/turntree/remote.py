@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -44,6 +44,7 @@ from turntree.model import (
     UsageTotal,
     Written,
 )
+from turntree.pipeline import Pipeline
 from turntree.request_ids import new_request_id
 from turntree.rpc_errors import from_rpc_error
 from turntree.store import Store
@@ -98,6 +99,7 @@ class _Connection:
             self.channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
         else:
             self.channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+        self.pipeline = Pipeline(self.channel, target)
         self.sessions: session_pb2_grpc.SessionServiceAsyncStub = session_pb2_grpc.SessionServiceStub(self.channel)
         self.branches: branch_pb2_grpc.BranchServiceAsyncStub = branch_pb2_grpc.BranchServiceStub(self.channel)
         self.turns: turn_pb2_grpc.TurnServiceAsyncStub = turn_pb2_grpc.TurnServiceStub(self.channel)
@@ -154,15 +156,10 @@ class RemoteStore(Store):
             connection = self._connections[loop] = _Connection(self.target, self._credentials)
         return connection
 
-    async def _call(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
-        try:
-            return await method(request, timeout=self._timeout_s)
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, self.target) from None
-        except asyncio.CancelledError:
-            if self._closed:
-                raise stopping() from None
-            raise
+    async def _call(self, request: Any, response_type: type[T]) -> T:
+        response = await self._connection().pipeline.call(request, self._timeout_s)
+        assert isinstance(response, response_type)
+        return response
 
     async def _stream(self, method: Callable[[Any], AsyncIterable[T]], request: Any) -> AsyncIterator[T]:
         try:
@@ -190,7 +187,7 @@ class RemoteStore(Store):
             expected_cursor=expected_cursor,
             request_id=new_request_id() if request_id is None else request_id,
         )
-        response = await self._call(self._connection().sessions.AddItems, request)
+        response = await self._call(request, session_pb2.AddItemsResponse)
         return Written(wire.read_pointer(response), response.cursor, response.turn)
 
     async def get_items(
@@ -210,7 +207,7 @@ class RemoteStore(Store):
             window=wire.write_window(window),
             include_metadata=include_metadata,
         )
-        response = await self._call(self._connection().sessions.GetItems, request)
+        response = await self._call(request, session_pb2.GetItemsResponse)
         return wire.read_delta(response.delta)
 
     async def stream_items(
@@ -284,7 +281,7 @@ class RemoteStore(Store):
             expected_cursor=expected_cursor,
             request_id=new_request_id() if request_id is None else request_id,
         )
-        response = await self._call(self._connection().sessions.PopItem, request)
+        response = await self._call(request, session_pb2.PopItemResponse)
         return Popped(wire.optional(response, "item"), wire.read_pointer(response), response.cursor)
 
     async def replace_items(
@@ -306,7 +303,7 @@ class RemoteStore(Store):
             expected_cursor=expected_cursor,
             request_id=new_request_id() if request_id is None else request_id,
         )
-        response = await self._call(self._connection().sessions.ReplaceItems, request)
+        response = await self._call(request, session_pb2.ReplaceItemsResponse)
         return Written(wire.read_pointer(response), response.cursor, response.turn)
 
     # Sessions
@@ -317,12 +314,12 @@ class RemoteStore(Store):
             session_id=session_id,
             request_id=new_request_id() if request_id is None else request_id,
         )
-        response = await self._call(self._connection().sessions.ClearSession, request)
+        response = await self._call(request, session_pb2.ClearSessionResponse)
         return wire.read_pointer(response)
 
     async def get_session(self, session_id: str) -> Session:
         request = wire.request(session_pb2.GetSessionRequest, session_id=session_id)
-        response = await self._call(self._connection().sessions.GetSession, request)
+        response = await self._call(request, session_pb2.GetSessionResponse)
         return wire.read_session(response.session)
 
     async def list_sessions(
@@ -342,7 +339,7 @@ class RemoteStore(Store):
             page_size=page_size,
             page_token=page_token,
         )
-        response = await self._call(self._connection().sessions.ListSessions, request)
+        response = await self._call(request, session_pb2.ListSessionsResponse)
         return Page(tuple(wire.read_session(session) for session in response.sessions), response.next_page_token)
 
     async def update_session(
@@ -362,7 +359,7 @@ class RemoteStore(Store):
             request_id=new_request_id() if request_id is None else request_id,
             **wire.write_expiry(expiry),
         )
-        response = await self._call(self._connection().sessions.UpdateSession, request)
+        response = await self._call(request, session_pb2.UpdateSessionResponse)
         return wire.read_session(response.session)
 
     async def delete_session(self, session_id: str, *, request_id: str | None = None) -> None:
@@ -371,7 +368,7 @@ class RemoteStore(Store):
             session_id=session_id,
             request_id=new_request_id() if request_id is None else request_id,
         )
-        await self._call(self._connection().sessions.DeleteSession, request)
+        await self._call(request, session_pb2.DeleteSessionResponse)
 
     # Branches
 
@@ -392,12 +389,12 @@ class RemoteStore(Store):
             request_id=new_request_id() if request_id is None else request_id,
             **wire.write_origin(origin),
         )
-        response = await self._call(self._connection().branches.CreateBranch, request)
+        response = await self._call(request, branch_pb2.CreateBranchResponse)
         return CreatedBranch(wire.read_branch(response.branch), wire.read_pointer_message(response.source))
 
     async def get_branch(self, session_id: str, branch_id: str) -> Branch:
         request = wire.request(branch_pb2.GetBranchRequest, session_id=session_id, branch_id=branch_id)
-        response = await self._call(self._connection().branches.GetBranch, request)
+        response = await self._call(request, branch_pb2.GetBranchResponse)
         return wire.read_branch(response.branch)
 
     async def list_branches(
@@ -410,7 +407,7 @@ class RemoteStore(Store):
             page_size=page_size,
             page_token=page_token,
         )
-        response = await self._call(self._connection().branches.ListBranches, request)
+        response = await self._call(request, branch_pb2.ListBranchesResponse)
         branches = tuple(wire.read_branch(branch) for branch in response.branches)
         return Page(branches, response.next_page_token, wire.read_pointer(response))
 
@@ -421,7 +418,7 @@ class RemoteStore(Store):
             branch_id=branch_id,
             request_id=new_request_id() if request_id is None else request_id,
         )
-        response = await self._call(self._connection().branches.DeleteBranch, request)
+        response = await self._call(request, branch_pb2.DeleteBranchResponse)
         return DeletedBranch(response.item_count, response.orphan_count, response.usage_count)
 
     async def compare_branches(self, session_id: str, branch_id: str, other_branch_id: str) -> BranchComparison:
@@ -431,7 +428,7 @@ class RemoteStore(Store):
             branch_id=branch_id,
             other_branch_id=other_branch_id,
         )
-        response = await self._call(self._connection().branches.CompareBranches, request)
+        response = await self._call(request, branch_pb2.CompareBranchesResponse)
         return BranchComparison(
             response.common_item_count,
             response.common_turn,
@@ -451,7 +448,7 @@ class RemoteStore(Store):
             page_size=page_size,
             page_token=page_token,
         )
-        response = await self._call(self._connection().turns.ListTurns, request)
+        response = await self._call(request, turn_pb2.ListTurnsResponse)
         turns = tuple(wire.read_turn(turn) for turn in response.turns)
         return Page(turns, response.next_page_token, wire.read_pointer(response))
 
@@ -485,7 +482,7 @@ class RemoteStore(Store):
             page_size=page_size,
             page_token=page_token,
         )
-        response = await self._call(self._connection().turns.SearchTurns, request)
+        response = await self._call(request, turn_pb2.SearchTurnsResponse)
         turns = tuple(wire.read_turn(turn) for turn in response.turns)
         return Page(turns, response.next_page_token, wire.read_pointer(response))
 
@@ -499,7 +496,7 @@ class RemoteStore(Store):
             page_size=page_size,
             page_token=page_token,
         )
-        response = await self._call(self._connection().turns.GetConversationByTurns, request)
+        response = await self._call(request, turn_pb2.GetConversationByTurnsResponse)
         items = tuple(wire.read_metadata(metadata) for metadata in response.items)
         return Page(items, response.next_page_token, wire.read_pointer(response))
 
@@ -513,7 +510,7 @@ class RemoteStore(Store):
             page_size=page_size,
             page_token=page_token,
         )
-        response = await self._call(self._connection().turns.ListToolUsage, request)
+        response = await self._call(request, turn_pb2.ListToolUsageResponse)
         tools = tuple(wire.read_tool_usage(tool) for tool in response.tools)
         return Page(tools, response.next_page_token, wire.read_pointer(response))
 
@@ -536,12 +533,12 @@ class RemoteStore(Store):
             mode=wire.write_usage_mode(mode),
             request_id=new_request_id() if request_id is None else request_id,
         )
-        response = await self._call(self._connection().usage.RecordUsage, request)
+        response = await self._call(request, usage_pb2.RecordUsageResponse)
         return RecordedUsage(response.recorded, response.turn, wire.read_pointer(response))
 
     async def get_session_usage(self, session_id: str, *, branch_id: str | None = None) -> UsageTotal | None:
         request = wire.request(usage_pb2.GetSessionUsageRequest, session_id=session_id, branch_id=branch_id)
-        response = await self._call(self._connection().usage.GetSessionUsage, request)
+        response = await self._call(request, usage_pb2.GetSessionUsageResponse)
         return wire.read_usage_total(response.total) if response.HasField("total") else None
 
     async def list_turn_usage(
@@ -561,7 +558,7 @@ class RemoteStore(Store):
             page_size=page_size,
             page_token=page_token,
         )
-        response = await self._call(self._connection().usage.ListTurnUsage, request)
+        response = await self._call(request, usage_pb2.ListTurnUsageResponse)
         turns = tuple(wire.read_turn_usage(usage) for usage in response.turns)
         return Page(turns, response.next_page_token, wire.read_pointer(response))
 
@@ -586,12 +583,13 @@ class RemoteStore(Store):
             page_size=page_size,
             page_token=page_token,
         )
-        response = await self._call(self._connection().usage.SummarizeUsage, request)
+        response = await self._call(request, usage_pb2.SummarizeUsageResponse)
         return Page(tuple(wire.read_summary(summary) for summary in response.summaries), response.next_page_token)
 
     async def close(self) -> None:
         self._closed = True
         connection = self._connections.pop(asyncio.get_running_loop(), None)
         if connection is not None:
+            await connection.pipeline.close()
             await connection.channel.close(grace=self._timeout_s)
         self._connections.clear()

@@ -44,31 +44,48 @@ _REASON_BY_CODE = {
 
 def to_status(error: TurntreeError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
     """The code, the message and the trailing metadata that carry an error to a client."""
+    status = to_status_message(error)
+    return CODE_BY_CLASS[type(error)], error.message, ((DETAILS_KEY, status.SerializeToString()),)
+
+
+def to_status_message(error: TurntreeError) -> status_pb2.Status:
+    """An error as a status with its `ErrorInfo`."""
     code = CODE_BY_CLASS[type(error)]
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts)
     status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=error.message)
     status.details.add().Pack(info)
-    return code, error.message, ((DETAILS_KEY, status.SerializeToString()),)
+    return status
+
+
+def from_status_message(status: status_pb2.Status) -> TurntreeError:
+    """The error in a status that a server sent."""
+    info = _error_info(status)
+    if info is None:
+        return Internal(ErrorReason.INTERNAL, status.message)
+    return _from_error_info(info, status.message)
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError, target: str) -> TurntreeError:
     """The error that a server sent, or the one that describes why there was no answer from it."""
-    info = _error_info(error)
-    if info is not None:
-        reason = ErrorReason(info.reason) if info.reason in set(ErrorReason) else ErrorReason.INTERNAL
-        return CLASS_BY_REASON[reason](reason, error.details() or reason, **info.metadata)
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            info = _error_info(status_pb2.Status.FromString(value))
+            if info is not None:
+                return _from_error_info(info, error.details() or "")
     reason = _REASON_BY_CODE.get(error.code(), ErrorReason.INTERNAL)
     facts = {"target": target} if reason is ErrorReason.SERVER_UNREACHABLE else {}
     message = f"{target}: {error.details() or error.code().name}"
     return CLASS_BY_REASON[reason](reason, message, **facts)
 
 
-def _error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo | None:
-    for key, value in error.trailing_metadata() or ():
-        if key == DETAILS_KEY:
-            status = status_pb2.Status.FromString(value if isinstance(value, bytes) else value.encode())
-            for detail in status.details:
-                info = error_details_pb2.ErrorInfo()
-                if detail.Unpack(info) and info.domain == DOMAIN:
-                    return info
+def _error_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None:
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            return info
     return None
+
+
+def _from_error_info(info: error_details_pb2.ErrorInfo, message: str) -> TurntreeError:
+    reason = ErrorReason(info.reason) if info.reason in set(ErrorReason) else ErrorReason.INTERNAL
+    return CLASS_BY_REASON[reason](reason, message, **info.metadata)

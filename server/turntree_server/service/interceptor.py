@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
-from turntree.errors import ErrorReason, Internal, InvalidArgument, TurntreeError
+from turntree.errors import DeadlineExceeded, ErrorReason, Internal, InvalidArgument, TurntreeError
 from turntree.rpc_errors import to_status
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             return handler
         read = _tolerant(handler.request_deserializer)
         write = handler.response_serializer
+        if handler.request_streaming:
+            return grpc.stream_stream_rpc_method_handler(_guarded_stream(handler.stream_stream), read, write)
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(_guarded_stream(handler.unary_stream), read, write)
         return grpc.unary_unary_rpc_method_handler(_guarded_call(handler.unary_unary), read, write)
@@ -85,9 +87,16 @@ def _refuse_malformed(request: Any) -> None:
 
 
 async def _abort(context: Context, error: Exception) -> NoReturn:
-    if not isinstance(error, TurntreeError):
-        log.error("a call failed", exc_info=error)
-        error = Internal(ErrorReason.INTERNAL, "internal error")
-    code, message, metadata = to_status(error)
+    code, message, metadata = to_status(to_turntree_error(error))
     await context.abort(code, message, metadata)
     raise AssertionError("abort does not return")
+
+
+def to_turntree_error(error: Exception) -> TurntreeError:
+    """The error that a client may see: itself, or INTERNAL without its text, which goes to the log."""
+    if isinstance(error, TurntreeError):
+        return error
+    if isinstance(error, TimeoutError):
+        return DeadlineExceeded(ErrorReason.DEADLINE_EXCEEDED, "no answer in time")
+    log.error("a call failed", exc_info=error)
+    return Internal(ErrorReason.INTERNAL, "internal error")

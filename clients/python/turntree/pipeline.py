@@ -1,0 +1,148 @@
+"""Many calls on one stream: what waits is sent together, and each answer goes to its caller."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from turntree.errors import DeadlineExceeded, ErrorReason, TurntreeError, Unavailable
+from turntree.rpc_errors import from_rpc_error, from_status_message
+from turntree.v1 import pipeline_pb2 as pb
+from turntree.v1 import pipeline_pb2_grpc
+
+_CALLS_A_MESSAGE_MAX = 64
+_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+_RETRY_DELAY_S = 0.1
+_RETRY_DELAY_S_MAX = 2.0
+_TRIES_MAX = 5
+
+_FIELD_BY_TYPE = {
+    field.message_type.full_name: field.name
+    for field in pb.PipelineCall.DESCRIPTOR.oneofs_by_name["request"].fields
+    if field.message_type is not None
+}
+
+
+class Pipeline:
+    """The calls of one event loop to one server.
+
+    The stream is opened with the first call. When it breaks, calls without an answer are sent again on a new one, which
+    is safe: a read has no effect, and a mutation has its `request_id`.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, target: str) -> None:
+        self._stub: pipeline_pb2_grpc.PipelineServiceAsyncStub = pipeline_pb2_grpc.PipelineServiceStub(channel)
+        self._target = target
+        self._call_ids = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._unsent: list[pb.PipelineCall] = []
+        self._has_unsent = asyncio.Event()
+        self._stream: grpc.aio.StreamStreamCall[Any, Any] | None = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
+
+    async def call(self, request: Any, timeout_s: float) -> Any:
+        """Make a call and return its response.
+
+        Raises:
+            TurntreeError: The call's own error, or `Unavailable` when no server answered.
+            DeadlineExceeded: No answer in time.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        delay_s = _RETRY_DELAY_S
+        for attempt in itertools.count(1):
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await self._attempt(request, deadline - loop.time())
+            except TimeoutError:
+                message = f"{self._target}: no answer in {timeout_s} s"
+                raise DeadlineExceeded(ErrorReason.DEADLINE_EXCEEDED, message) from None
+            except Unavailable:
+                if attempt == _TRIES_MAX or loop.time() + delay_s >= deadline:
+                    raise
+            await asyncio.sleep(delay_s)
+            delay_s = min(3 * delay_s, _RETRY_DELAY_S_MAX)
+        raise AssertionError("the loop above does not end")
+
+    async def _attempt(self, request: Any, timeout_s: float) -> Any:
+        call_id = next(self._call_ids)
+        field = _FIELD_BY_TYPE[request.DESCRIPTOR.full_name]
+        call = pb.PipelineCall(call_id=call_id, **{field: request})
+        call.timeout.FromMicroseconds(max(1, int(timeout_s * 1_000_000)))
+        answer = self._waiting[call_id] = asyncio.get_running_loop().create_future()
+        try:
+            self._open()
+            self._unsent.append(call)
+            self._has_unsent.set()
+            return getattr(await answer, field)
+        finally:
+            self._waiting.pop(call_id, None)
+
+    def _open(self) -> None:
+        if self._stream is None:
+            self._stream = stream = self._stub.Pipeline()
+            self._tasks = (asyncio.create_task(self._send(stream)), asyncio.create_task(self._receive(stream)))
+
+    async def _send(self, stream: Any) -> None:
+        """Send what waits, all of it in one message as far as it fits."""
+        try:
+            while True:
+                await self._has_unsent.wait()
+                batch: list[pb.PipelineCall] = []
+                size = 0
+                while self._unsent and len(batch) < _CALLS_A_MESSAGE_MAX and size < _MESSAGE_BYTES_MAX:
+                    call = self._unsent.pop(0)
+                    size += call.ByteSize()
+                    batch.append(call)
+                if not self._unsent:
+                    self._has_unsent.clear()
+                await stream.write(pb.PipelineRequest(calls=batch))
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            return  # the receiver knows why
+
+    async def _receive(self, stream: Any) -> None:
+        """Hand every reply to its caller, until the stream ends."""
+        error: TurntreeError = Unavailable(ErrorReason.SERVER_STOPPING, f"{self._target}: the stream ended")
+        try:
+            while (response := await stream.read()) is not grpc.aio.EOF:
+                for reply in response.replies:
+                    answer = self._waiting.get(reply.call_id)
+                    if answer is None or answer.done():
+                        continue
+                    if reply.HasField("error"):
+                        answer.set_exception(from_status_message(reply.error))
+                    else:
+                        answer.set_result(reply)
+        except grpc.aio.AioRpcError as rpc_error:
+            error = from_rpc_error(rpc_error, self._target)
+        finally:
+            self._break(stream, error)
+
+    def _break(self, stream: Any, error: TurntreeError) -> None:
+        """Forget a stream that ended, and tell those who wait for answers from it."""
+        if self._stream is not stream:
+            return
+        self._stream = None
+        self._tasks[0].cancel()
+        self._unsent.clear()
+        self._has_unsent.clear()
+        waiting, self._waiting = self._waiting, {}
+        for answer in waiting.values():
+            if not answer.done():
+                answer.set_exception(error)
+
+    async def close(self) -> None:
+        """Let the calls at work finish, then end the stream."""
+        if self._stream is None:
+            return
+        if self._waiting:
+            await asyncio.wait(list(self._waiting.values()))
+        stream = self._stream
+        if stream is not None:
+            self._tasks[0].cancel()
+            stream.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
