@@ -62,9 +62,10 @@ def once(
     yield Query(
         """
         DELETE FROM turntree_requests WHERE id IN (
-            SELECT id FROM turntree_requests WHERE create_time < ? ORDER BY id LIMIT ?
+            SELECT id FROM (SELECT id, create_time FROM turntree_requests ORDER BY id LIMIT ?) AS oldest
+            WHERE create_time < ?
         )
         """,
-        (context.now_ms - int(REQUEST_WINDOW.total_seconds() * 1000), _PRUNED_AT_ONCE),
+        (_PRUNED_AT_ONCE, context.now_ms - int(REQUEST_WINDOW.total_seconds() * 1000)),
     )
     return result
