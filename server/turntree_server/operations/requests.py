@@ -16,7 +16,7 @@ T = TypeVar("T")
 REQUEST_WINDOW = timedelta(hours=24)
 """How long the answer to a request is kept."""
 
-_PRUNED_AT_ONCE = 4
+_PRUNED_EVERY = 64
 
 
 def once(
@@ -42,8 +42,12 @@ def once(
     """
     if request_id is None:
         return (yield from operation)
-    fingerprint = hashlib.blake2b(msgspec.msgpack.encode(call, order="deterministic"), digest_size=16).digest()
-    known = yield Query("SELECT fingerprint, response FROM turntree_requests WHERE request_id = ?", (request_id,))
+    fingerprint = hashlib.blake2b(msgspec.msgpack.encode(call), digest_size=16).digest()
+    window_begin = context.now_ms - int(REQUEST_WINDOW.total_seconds() * 1000)
+    known = yield Query(
+        "SELECT fingerprint, response FROM turntree_requests WHERE request_id = ? AND create_time >= ?",
+        (request_id, window_begin),
+    )
     if known:
         operation.close()
         first_fingerprint, response = known[0]
@@ -55,10 +59,22 @@ def once(
             )
         return msgspec.msgpack.decode(response, type=result_type)
     result = yield from operation
-    yield Query(
-        "INSERT INTO turntree_requests (request_id, fingerprint, response, create_time) VALUES (?, ?, ?, ?)",
+    recorded = yield Query(
+        """
+        INSERT INTO turntree_requests (request_id, fingerprint, response, create_time) VALUES (?, ?, ?, ?)
+        ON CONFLICT (request_id) DO UPDATE SET
+            fingerprint = excluded.fingerprint, response = excluded.response, create_time = excluded.create_time
+        RETURNING id
+        """,
         (request_id, fingerprint, msgspec.msgpack.encode(result), context.now_ms),
     )
+    if recorded[0][0] % _PRUNED_EVERY == 0:
+        yield from _prune(window_begin)
+    return result
+
+
+def _prune(window_begin: int) -> Operation[None]:
+    """Forget the oldest requests, as far as they are before the window: more than came since this was last done."""
     yield Query(
         """
         DELETE FROM turntree_requests WHERE id IN (
@@ -66,6 +82,5 @@ def once(
             WHERE create_time < ?
         )
         """,
-        (_PRUNED_AT_ONCE, context.now_ms - int(REQUEST_WINDOW.total_seconds() * 1000)),
+        (2 * _PRUNED_EVERY, window_begin),
     )
-    return result
