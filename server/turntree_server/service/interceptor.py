@@ -16,8 +16,15 @@ log = logging.getLogger(__name__)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class _Malformed:
+class Malformed:
     """Stands for a request that is not a message of its type."""
+
+    def refuse(self) -> NoReturn:
+        """Raise what its sender is to be told."""
+        limit = "a message of the request's type, with text in UTF-8"
+        raise InvalidArgument(
+            ErrorReason.FIELD_INVALID, f"the request is not {limit}", field="request", value="", limit=limit
+        )
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
@@ -37,7 +44,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         read = _tolerant(handler.request_deserializer)
         write = handler.response_serializer
         if handler.request_streaming:
-            return grpc.stream_stream_rpc_method_handler(_guarded_stream(handler.stream_stream), read, write)
+            return grpc.stream_stream_rpc_method_handler(_guarded_call(handler.stream_stream), read, write)
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(_guarded_stream(handler.unary_stream), read, write)
         return grpc.unary_unary_rpc_method_handler(_guarded_call(handler.unary_unary), read, write)
@@ -48,7 +55,7 @@ def _tolerant(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
         try:
             return read(data)
         except Exception:  # whatever the parser raises, the request is at fault
-            return _Malformed()
+            return Malformed()
 
     return read_or_mark
 
@@ -56,7 +63,8 @@ def _tolerant(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 def _guarded_call(handler: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
     async def call(request: Any, context: Context) -> Any:
         try:
-            _refuse_malformed(request)
+            if isinstance(request, Malformed):
+                request.refuse()
             return await handler(request, context)
         except Exception as error:
             await _abort(context, error)
@@ -69,21 +77,14 @@ def _guarded_stream(
 ) -> Callable[[Any, Context], AsyncIterator[Any]]:
     async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
         try:
-            _refuse_malformed(request)
+            if isinstance(request, Malformed):
+                request.refuse()
             async for response in handler(request, context):
                 yield response
         except Exception as error:
             await _abort(context, error)
 
     return stream
-
-
-def _refuse_malformed(request: Any) -> None:
-    if isinstance(request, _Malformed):
-        limit = "a message of the request's type, with text in UTF-8"
-        raise InvalidArgument(
-            ErrorReason.FIELD_INVALID, f"the request is not {limit}", field="request", value="", limit=limit
-        )
 
 
 async def _abort(context: Context, error: Exception) -> NoReturn:

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
+import grpc.aio
 from turntree.errors import ErrorReason, InvalidArgument
 from turntree.rpc_errors import to_status_message
 from turntree.v1 import pipeline_pb2 as pb
 from turntree.v1.pipeline_pb2_grpc import PipelineServiceServicer
 
-from turntree_server.service.interceptor import Context, to_turntree_error
+from turntree_server.service.interceptor import Context, Malformed, to_turntree_error
 
 CALLS_AT_WORK_MAX = 1_024
 
@@ -30,31 +31,70 @@ class PipelineService(PipelineServiceServicer):
             if field.message_type is not None
         }
 
-    async def Pipeline(
-        self, request_iterator: AsyncIterator[pb.PipelineRequest], context: Context
-    ) -> AsyncIterator[pb.PipelineResponse]:
-        replies = _Replies()
-        reading = asyncio.create_task(self._read(request_iterator, replies))
+    async def Pipeline(self, request_iterator: AsyncIterator[pb.PipelineRequest], context: Context) -> None:  # type: ignore[override]
+        calls = _Calls(context, self._handlers)
         try:
-            while (batch := await replies.next_batch()) is not None:
-                yield pb.PipelineResponse(replies=batch)
-            await reading
-        finally:
-            reading.cancel()
-            replies.cancel_calls()
-
-    async def _read(self, requests: AsyncIterator[pb.PipelineRequest], replies: _Replies) -> None:
-        """Start every call that comes in."""
-        try:
-            async for request in requests:
+            while (request := await context.read()) is not grpc.aio.EOF:
+                if isinstance(request, Malformed):
+                    request.refuse()
                 for call in request.calls:
-                    if replies.at_work >= CALLS_AT_WORK_MAX:
-                        await replies.room()
-                    replies.start(self._carry_out(call))
+                    if calls.at_work >= CALLS_AT_WORK_MAX:
+                        await calls.room()
+                    calls.start(call)
+            await calls.finish()
         finally:
-            replies.end()
+            calls.cancel()
 
-    async def _carry_out(self, call: pb.PipelineCall) -> pb.PipelineReply:
+
+class _Calls:
+    """The calls of one stream that are at work, and the replies that wait to be sent."""
+
+    def __init__(self, context: Context, handlers: dict[str, Handler]) -> None:
+        self._context = context
+        self._handlers = handlers
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._replies: list[pb.PipelineReply] = []
+        self._is_sending = False
+
+    @property
+    def at_work(self) -> int:
+        """How many calls are not done yet."""
+        return len(self._tasks)
+
+    def start(self, call: pb.PipelineCall) -> None:
+        """Start a call."""
+        task = asyncio.create_task(self._carry_out(call))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def room(self) -> None:
+        """Wait until a call is done."""
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+
+    async def finish(self) -> None:
+        """Wait until every call is done and its reply sent."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def cancel(self) -> None:
+        """Give up what is at work; nobody waits for it."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def _carry_out(self, call: pb.PipelineCall) -> None:
+        reply = await self._reply(call)
+        self._replies.append(reply)
+        if self._is_sending:
+            return
+        self._is_sending = True
+        try:
+            while self._replies:
+                replies, self._replies = self._replies, []
+                await self._context.write(pb.PipelineResponse(replies=replies))
+        finally:
+            self._is_sending = False
+
+    async def _reply(self, call: pb.PipelineCall) -> pb.PipelineReply:
         name = call.WhichOneof("request")
         try:
             if name is None:
@@ -62,61 +102,10 @@ class PipelineService(PipelineServiceServicer):
                 raise InvalidArgument(
                     ErrorReason.FIELD_REQUIRED, f"request is required: {limit}", field="request", limit=limit
                 )
-            answer = self._handlers[name](getattr(call, name), None)
+            answer = self._handlers[name](getattr(call, name), self._context)
             if call.HasField("timeout"):
-                answer = asyncio.wait_for(answer, call.timeout.seconds + call.timeout.nanos / 1e9)
+                async with asyncio.timeout(call.timeout.seconds + call.timeout.nanos / 1e9):
+                    return pb.PipelineReply(call_id=call.call_id, **{name: await answer})
             return pb.PipelineReply(call_id=call.call_id, **{name: await answer})
         except Exception as error:
-            status = to_status_message(to_turntree_error(error))
-            return pb.PipelineReply(call_id=call.call_id, error=status)
-
-
-class _Replies:
-    """The calls of one stream that are at work, and the replies that wait to be sent."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[pb.PipelineReply]] = set()
-        self._done: list[pb.PipelineReply] = []
-        self._changed = asyncio.Event()
-        self._ended = False
-
-    @property
-    def at_work(self) -> int:
-        """How many calls are not done yet."""
-        return len(self._tasks)
-
-    def start(self, call: Any) -> None:
-        """Start a call."""
-        task = asyncio.create_task(call)
-        self._tasks.add(task)
-        task.add_done_callback(self._finish)
-
-    def _finish(self, task: asyncio.Task[pb.PipelineReply]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            self._done.append(task.result())
-        self._changed.set()
-
-    async def room(self) -> None:
-        """Wait until a call is done."""
-        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-
-    async def next_batch(self) -> list[pb.PipelineReply] | None:
-        """Wait for replies and take all there are; None when no more will come."""
-        while not self._done:
-            if self._ended and not self._tasks:
-                return None
-            self._changed.clear()
-            await self._changed.wait()
-        batch, self._done = self._done, []
-        return batch
-
-    def end(self) -> None:
-        """No more calls will come."""
-        self._ended = True
-        self._changed.set()
-
-    def cancel_calls(self) -> None:
-        """Give up what is at work; nobody waits for it."""
-        for task in self._tasks:
-            task.cancel()
+            return pb.PipelineReply(call_id=call.call_id, error=to_status_message(to_turntree_error(error)))
