@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 PROTOS := $(wildcard protos/turntree/v1/*.proto)
-SOURCES := clients/python server tests protos
+SOURCES := clients/python server tests benchmarks protos
 
 .PHONY: help
 help: ## Show this list
@@ -54,7 +54,19 @@ fresh: $(READY) ## Prove that the generated code is that of the protos
 fuzz: $(READY) ## Compare with the Agents SDK on random sequences: SEQUENCES=5000 by default
 	TURNTREE_SEQUENCES=$(or $(SEQUENCES),5000) $(BIN)/python -m pytest tests/parity/test_differential.py -s
 
+.PHONY: bench
+bench: .venv/bench ## Compare the speed with that of the peers, in less than five minutes
+	$(BIN)/python -m benchmarks
+
+.PHONY: bench-full
+bench-full: .venv/bench ## Compare the speed at full size: 1,000,000 items, many rounds
+	$(BIN)/python -m benchmarks --full
+
+.venv/bench: $(READY)
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --group bench
+	@touch $@
+
 .PHONY: constraints
 constraints: ## Pin the newest versions of everything that is installed
-	VIRTUAL_ENV=.venv $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --upgrade --group dev \
+	VIRTUAL_ENV=.venv $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --upgrade --group dev --group bench \
 		'clients/python/pyproject.toml' 'server/pyproject.toml' --all-extras --output-file constraints.txt

@@ -1,0 +1,1 @@
+"""How fast turntree is beside its peers and beside the bare wire: `make bench`."""
