@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-README = ROOT / "README.md"
-GUIDE = tuple(sorted((ROOT / "docs" / "guide").glob("*.md")))
 REFERENCE = ROOT / "docs" / "reference"
+WITH_EXAMPLES = (
+    ROOT / "README.md",
+    ROOT / "clients" / "python" / "README.md",
+    *sorted((ROOT / "docs" / "guide").glob("*.md")),
+)
 PAGES = (
-    README,
+    ROOT / "README.md",
     ROOT / "CHANGELOG.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "clients" / "python" / "README.md",

@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -22,16 +23,7 @@ async def run_python(page: Path, address: str) -> int:
 
     What a line `print(...)  # text` prints must be that text.
     """
-    lines = page.read_text().splitlines()
-
-    def checked_print(*values: object) -> None:
-        caller = sys._getframe(1)
-        text = " ".join(map(str, values))
-        comment = _PRINTED.match(lines[caller.f_lineno - 1])
-        if comment is not None:
-            assert text == comment["text"], f"{name_of(page)}:{caller.f_lineno} printed {text!r}"
-
-    namespace: dict[str, Any] = {"__name__": "documentation", "print": checked_print}
+    namespace: dict[str, Any] = {"__name__": "documentation", "print": _checked_print(page)}
     count = 0
     for block in blocks(page):
         if block.language != "python":
@@ -41,6 +33,19 @@ async def run_python(page: Path, address: str) -> int:
         code = compile(source, name_of(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         await _run(code, namespace)
     return count
+
+
+def _checked_print(page: Path) -> Callable[..., None]:
+    lines = page.read_text().splitlines()
+
+    def checked_print(*values: object) -> None:
+        line = sys._getframe(1).f_lineno
+        text = " ".join(map(str, values))
+        comment = _PRINTED.match(lines[line - 1])
+        if comment is not None:
+            assert text == comment["text"], f"{name_of(page)}:{line} printed {text!r}"
+
+    return checked_print
 
 
 async def _run(code: CodeType, namespace: dict[str, Any]) -> None:

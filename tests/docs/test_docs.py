@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.docs import scripted_model
-from tests.docs.pages import GUIDE, PAGES, README, ROOT, blocks, inline_code, name_of
+from tests.docs.pages import PAGES, ROOT, WITH_EXAMPLES, blocks, inline_code, name_of
 from tests.docs.running import run_python
 from tests.support.server_process import serving
 
 _LINK = re.compile(r"\[[^\]]+\]\((?P<target>[^)#\s]*)(?P<anchor>#[^)\s]*)?\)")
 
 
-@pytest.mark.parametrize("page", [README, *GUIDE], ids=name_of)
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=name_of)
 async def test_the_examples_of_a_page_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The examples of a page run as they stand, one after another, against a real server."""
     monkeypatch.chdir(tmp_path)
