@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "guide"
 REFERENCE = ROOT / "docs" / "reference"
 WITH_EXAMPLES = (
     ROOT / "README.md",
     ROOT / "clients" / "python" / "README.md",
-    *sorted((ROOT / "docs" / "guide").glob("*.md")),
+    *sorted(GUIDE.glob("*.md")),
 )
 PAGES = (
     ROOT / "README.md",

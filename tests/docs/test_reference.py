@@ -1,4 +1,4 @@
-"""The reference pages say what the code says."""
+"""The reference pages say what the code says, and the guide leaves nothing out."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from turntree import limits
 from turntree.errors import CLASS_BY_REASON, ErrorReason
+from turntree.openai_agents import TurntreeSession
 from turntree.rpc_errors import CODE_BY_CLASS
 from turntree_server.engine.migrate import migrate
 from turntree_server.engine.sqlite_driver import Connection, connect
 
-from tests.docs.pages import REFERENCE, ROOT, table
+from tests.docs.pages import GUIDE, REFERENCE, ROOT, table
 
 _ERROR_REASONS = ROOT / "protos" / "turntree" / "v1" / "error_reason.proto"
 _UNITS = {"": 1, "bytes": 1, "KiB": limits.KIB, "MiB": limits.MIB}
@@ -84,3 +85,10 @@ def test_every_table_and_index_of_the_database_is_listed(fresh_database: Connect
     assert {row["table"].strip("`") for row in table(page, "table")} == set(made["table"])
     assert {row["index"].strip("`"): row["on"].strip("`") for row in table(page, "index")} == made["index"]
     fresh_database.close()
+
+
+def test_every_method_of_a_session_is_in_the_guide() -> None:
+    """The guide to sessions calls or explains every public method of `TurntreeSession`."""
+    guide = (GUIDE / "sessions.md").read_text()
+    methods = [name for name, value in vars(TurntreeSession).items() if callable(value) and not name.startswith("_")]
+    assert [name for name in methods if f"{name}(" not in guide] == []
