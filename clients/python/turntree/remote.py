@@ -14,6 +14,7 @@ import grpc.aio
 
 from turntree import wire
 from turntree.errors import ErrorReason, Unavailable, stopping
+from turntree.limits import check
 from turntree.model import (
     ALL_ITEMS,
     MAIN,
@@ -102,6 +103,7 @@ class _Connection:
         self.branches: branch_pb2_grpc.BranchServiceAsyncStub = branch_pb2_grpc.BranchServiceStub(self.channel)
         self.turns: turn_pb2_grpc.TurnServiceAsyncStub = turn_pb2_grpc.TurnServiceStub(self.channel)
         self.usage: usage_pb2_grpc.UsageServiceAsyncStub = usage_pb2_grpc.UsageServiceStub(self.channel)
+        self.watches: set[grpc.aio.Call] = set()
 
 
 class RemoteStore(Store):
@@ -160,7 +162,7 @@ class RemoteStore(Store):
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, self.target) from None
         except asyncio.CancelledError:
-            if self._closed:
+            if self._was_cut():
                 raise stopping() from None
             raise
 
@@ -170,6 +172,15 @@ class RemoteStore(Store):
                 yield response
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, self.target) from None
+        except asyncio.CancelledError:
+            if self._was_cut():
+                raise stopping() from None
+            raise
+
+    def _was_cut(self) -> bool:
+        """Whether a call was cancelled because the store was closed, and not because its caller was."""
+        task = asyncio.current_task()
+        return self._closed and (task is None or not task.cancelling())
 
     # Items
 
@@ -255,7 +266,7 @@ class RemoteStore(Store):
                 include_metadata=include_metadata,
             )
             try:
-                async for response in self._stream(self._connection().sessions.Watch, request):
+                async for response in self._stream(self._watch_call, request):
                     delta = wire.read_delta(response.delta)
                     last_heard, delay_s = loop.time(), _RESUME_DELAY_S
                     is_news = not resumed or delta.kind is not DeltaKind.UNCHANGED or delta.branch != branch
@@ -268,6 +279,14 @@ class RemoteStore(Store):
             resumed = True
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, _RESUME_DELAY_S_MAX)
+
+    def _watch_call(self, request: session_pb2.WatchRequest) -> AsyncIterable[session_pb2.WatchResponse]:
+        """A watch that `close` ends, as it would never end by itself."""
+        connection = self._connection()
+        call = connection.sessions.Watch(request)
+        connection.watches.add(call)
+        call.add_done_callback(connection.watches.discard)
+        return call
 
     async def pop_item(
         self,
@@ -334,6 +353,7 @@ class RemoteStore(Store):
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[Session]:
+        check(active_since=active_since, active_before=active_before)
         request = wire.request(
             session_pb2.ListSessionsRequest,
             labels=labels,
@@ -354,6 +374,7 @@ class RemoteStore(Store):
         expiry: Expiry | None = None,
         request_id: str | None = None,
     ) -> Session:
+        check(expiry=expiry)
         request = wire.request(
             session_pb2.UpdateSessionRequest,
             session_id=session_id,
@@ -576,6 +597,7 @@ class RemoteStore(Store):
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[UsageSummary]:
+        check(recorded_since=recorded_since, recorded_before=recorded_before)
         request = wire.request(
             usage_pb2.SummarizeUsageRequest,
             grouping=wire.write_usage_grouping(grouping),
@@ -593,5 +615,7 @@ class RemoteStore(Store):
         self._closed = True
         connection = self._connections.pop(asyncio.get_running_loop(), None)
         if connection is not None:
+            for call in tuple(connection.watches):
+                call.cancel()
             await connection.channel.close(grace=self._timeout_s)
         self._connections.clear()
