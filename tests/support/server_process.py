@@ -57,10 +57,14 @@ class ServerProcess:
             self.process.kill()
             self.process.communicate()
 
-    def restart(self) -> ServerProcess:
-        """Stop the server and start another one on the same database and address."""
+    def start_again(self) -> None:
+        """After `stop` or `kill`, start another process on the same database and address."""
+        self.process = ServerProcess.start(self.db, listen=self.address).process
+
+    def restart(self) -> None:
+        """Stop the server, and start it again."""
         self.stop()
-        return ServerProcess.start(self.db, listen=self.address)
+        self.start_again()
 
 
 def _log_of(db: Path) -> Path:
