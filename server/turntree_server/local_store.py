@@ -318,11 +318,11 @@ class LocalStore(Store):
         self, session_id: str, *, branch: BranchPointer = MAIN, cursor: bytes | None = None
     ) -> AsyncIterator[TurnsDelta]:
         check(session_id=session_id, branch=branch, cursor=cursor)
-        within_turn = False
+        continued = None
         more = True
         while more:
-            delta, more = await self._read(turns.stream_turns, session_id, branch, cursor, within_turn)
-            branch, cursor, within_turn = delta.branch, delta.cursor, True
+            delta, more = await self._read(turns.stream_turns, session_id, branch, cursor, continued)
+            branch, cursor, continued = delta.branch, delta.cursor, delta.continued
             yield delta
 
     async def search_turns(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -14,6 +15,7 @@ import grpc.aio
 
 from turntree import wire
 from turntree.errors import ErrorReason, Unavailable, stopping
+from turntree.limits import check
 from turntree.model import (
     ALL_ITEMS,
     MAIN,
@@ -104,6 +106,7 @@ class _Connection:
         self.branches: branch_pb2_grpc.BranchServiceAsyncStub = branch_pb2_grpc.BranchServiceStub(self.channel)
         self.turns: turn_pb2_grpc.TurnServiceAsyncStub = turn_pb2_grpc.TurnServiceStub(self.channel)
         self.usage: usage_pb2_grpc.UsageServiceAsyncStub = usage_pb2_grpc.UsageServiceStub(self.channel)
+        self.streams: set[grpc.aio.Call] = set()
 
 
 class RemoteStore(Store):
@@ -161,12 +164,28 @@ class RemoteStore(Store):
         assert isinstance(response, response_type)
         return response
 
-    async def _stream(self, method: Callable[[Any], AsyncIterable[T]], request: Any) -> AsyncIterator[T]:
+    async def _stream(self, method: Callable[[Any], Any], request: Any) -> AsyncIterator[Any]:
+        """The responses of a streaming call, which ends when its reader leaves it or the store is closed."""
+        streams = self._connection().streams
+        call = method(request)
+        streams.add(call)
         try:
-            async for response in method(request):
+            async for response in call:
                 yield response
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, self.target) from None
+        except asyncio.CancelledError:
+            if self._was_cut():
+                raise stopping() from None
+            raise
+        finally:
+            call.cancel()
+            streams.discard(call)
+
+    def _was_cut(self) -> bool:
+        """Whether a call was cancelled because the store was closed, and not because its caller was."""
+        task = asyncio.current_task()
+        return self._closed and (task is None or not task.cancelling())
 
     # Items
 
@@ -227,8 +246,9 @@ class RemoteStore(Store):
             window=wire.write_window(window),
             include_metadata=include_metadata,
         )
-        async for response in self._stream(self._connection().sessions.StreamItems, request):
-            yield wire.read_delta(response.delta)
+        async with aclosing(self._stream(self._connection().sessions.StreamItems, request)) as responses:
+            async for response in responses:
+                yield wire.read_delta(response.delta)
 
     async def watch(
         self,
@@ -252,13 +272,14 @@ class RemoteStore(Store):
                 include_metadata=include_metadata,
             )
             try:
-                async for response in self._stream(self._connection().sessions.Watch, request):
-                    delta = wire.read_delta(response.delta)
-                    last_heard, delay_s = loop.time(), _RESUME_DELAY_S
-                    is_news = not resumed or delta.kind is not DeltaKind.UNCHANGED or delta.branch != branch
-                    branch, cursor, resumed = delta.branch, delta.cursor, False
-                    if is_news:
-                        yield delta
+                async with aclosing(self._stream(self._connection().sessions.Watch, request)) as responses:
+                    async for response in responses:
+                        delta = wire.read_delta(response.delta)
+                        last_heard, delay_s = loop.time(), _RESUME_DELAY_S
+                        is_news = not resumed or delta.kind is not DeltaKind.UNCHANGED or delta.branch != branch
+                        branch, cursor, resumed = delta.branch, delta.cursor, False
+                        if is_news:
+                            yield delta
             except Unavailable:
                 if self._closed or cursor is None or loop.time() - last_heard > WATCH_RESUME_S_MAX:
                     raise
@@ -331,6 +352,7 @@ class RemoteStore(Store):
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[Session]:
+        check(active_since=active_since, active_before=active_before)
         request = wire.request(
             session_pb2.ListSessionsRequest,
             labels=labels,
@@ -351,6 +373,7 @@ class RemoteStore(Store):
         expiry: Expiry | None = None,
         request_id: str | None = None,
     ) -> Session:
+        check(expiry=expiry)
         request = wire.request(
             session_pb2.UpdateSessionRequest,
             session_id=session_id,
@@ -458,8 +481,9 @@ class RemoteStore(Store):
         request = wire.request(
             turn_pb2.StreamTurnsRequest, session_id=session_id, branch=wire.write_pointer(branch), cursor=cursor
         )
-        async for response in self._stream(self._connection().turns.StreamTurns, request):
-            yield wire.read_turns_delta(response)
+        async with aclosing(self._stream(self._connection().turns.StreamTurns, request)) as responses:
+            async for response in responses:
+                yield wire.read_turns_delta(response)
 
     async def search_turns(
         self,
@@ -573,6 +597,7 @@ class RemoteStore(Store):
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[UsageSummary]:
+        check(recorded_since=recorded_since, recorded_before=recorded_before)
         request = wire.request(
             usage_pb2.SummarizeUsageRequest,
             grouping=wire.write_usage_grouping(grouping),
@@ -590,6 +615,8 @@ class RemoteStore(Store):
         self._closed = True
         connection = self._connections.pop(asyncio.get_running_loop(), None)
         if connection is not None:
+            for call in tuple(connection.streams):
+                call.cancel()
             await connection.pipeline.close()
             await connection.channel.close(grace=self._timeout_s)
         self._connections.clear()

@@ -39,7 +39,7 @@ def list_turns(
 
 
 def stream_turns(
-    context: Context, session_id: str, branch: BranchPointer, cursor: bytes | None, within_turn: bool
+    context: Context, session_id: str, branch: BranchPointer, cursor: bytes | None, continued: bool | None
 ) -> Operation[tuple[TurnsDelta, bool]]:
     """Read about 1 MiB of turns beyond the cursor, and whether more follow. See `Store.stream_turn_deltas`.
 
@@ -48,12 +48,15 @@ def stream_turns(
         session_id: The session.
         branch: The branch.
         cursor: What the caller has.
-        within_turn: Go on exactly after the cursor, also within a turn, instead of with a whole turn.
+        continued: What the delta before this one said, to go on exactly after it; None to begin with a whole turn. If
+            the branch was rewritten so that it is no longer true, the turns begin again.
     """
     state = yield from resolve(context, session_id, branch)
     known = yield from known_position(context, session_id, state, cursor)
+    if known and continued is not None and continued != (yield from _turn_goes_on(session_id, state, known)):
+        known = None
     restarted = cursor is not None and known is None
-    rows = yield from _rows_after(session_id, state, known or EMPTY, within_turn)
+    rows = yield from _rows_after(session_id, state, known or EMPTY, whole_turn=continued is None)
     left_out = rows.left_out
     last_id = rows[-1][1] if left_out is not None else state.position.last_id
     position = Position(state.position.first_id, last_id)
@@ -67,8 +70,22 @@ def stream_turns(
     return delta, left_out is not None
 
 
-def _rows_after(session_id: str, state: BranchState, known: Position, within_turn: bool) -> Operation[Rows]:
-    """The rows beyond a position, from the first of their turn unless `within_turn`."""
+def _turn_goes_on(session_id: str, state: BranchState, known: Position) -> Operation[bool]:
+    """Whether the row after a position is of the same turn as the last row before it."""
+    turns = yield Query(
+        """
+        SELECT user_turn_number FROM message_structure
+        WHERE session_id = ? AND branch_id = ?
+            AND sequence_number >= (SELECT sequence_number FROM message_structure WHERE id = ?)
+        ORDER BY sequence_number LIMIT 2
+        """,
+        (session_id, state.branch_id, known.last_id),
+    )
+    return len(turns) == 2 and turns[0] == turns[1]
+
+
+def _rows_after(session_id: str, state: BranchState, known: Position, *, whole_turn: bool) -> Operation[Rows]:
+    """The rows beyond a position, from the first of their turn if it is to be whole."""
     begin = 0
     if known != EMPTY:
         following = yield Query(
@@ -83,7 +100,7 @@ def _rows_after(session_id: str, state: BranchState, known: Position, within_tur
         if not following:
             return following
         begin, turn = following[0]
-        if not within_turn:
+        if whole_turn:
             first = yield Query(
                 """
                 SELECT MIN(sequence_number) FROM message_structure

@@ -60,12 +60,18 @@ def add_items(
 ) -> Operation[Written]:
     """Append items to a branch that exists or whose id is reserved. See `Store.add_items`."""
     new_items = describe(items)
-    state = yield from resolve_for_write(context, session_id, branch)
-    if state.is_empty and not (yield from is_branch_id_used(session_id, state.branch_id)):
-        raise branch_not_found(session_id, state.branch_id)
+    state = yield from _resolve_used(context, session_id, branch)
     require_position(context, session_id, state, expected_cursor)
     state = yield from append(context, session_id, state, new_items)
     return Written(state.pointer, cursor_of(context, session_id, state), state.turn)
+
+
+def _resolve_used(context: Context, session_id: str, pointer: BranchPointer) -> Operation[BranchState]:
+    """Resolve a pointer to a branch that items may be written to: one that holds items, or whose id is reserved."""
+    state = yield from resolve_for_write(context, session_id, pointer)
+    if state.is_empty and not (yield from is_branch_id_used(session_id, state.branch_id)):
+        raise branch_not_found(session_id, state.branch_id)
+    return state
 
 
 def append(
@@ -178,7 +184,7 @@ def replace_items(
 ) -> Operation[Written]:
     """Replace the newest items of a branch by others. See `Store.replace_items`."""
     new_items = describe(items)
-    state = yield from resolve_for_write(context, session_id, branch)
+    state = yield from _resolve_used(context, session_id, branch)
     require_position(context, session_id, state, expected_cursor)
     removed = yield Query(
         """

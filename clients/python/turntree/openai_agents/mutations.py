@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
@@ -27,14 +27,20 @@ class Mutations:
             async with lock:
                 return await mutation()
 
-        task = asyncio.ensure_future(in_order())
-        cancellation: asyncio.CancelledError | None = None
-        while not task.done():
-            try:
-                await asyncio.wait({task})
-            except asyncio.CancelledError as error:
-                cancellation = cancellation or error
-        if cancellation is not None:
+        return await to_its_end(in_order())
+
+
+async def to_its_end(step: Coroutine[Any, Any, T]) -> T:
+    """Take a step to its end also when the caller is cancelled; the cancellation is raised then."""
+    task = asyncio.ensure_future(step)
+    cancellation: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancellation = cancellation or error
+    if cancellation is not None:
+        if not task.cancelled():
             task.exception()
-            raise cancellation
-        return task.result()
+        raise cancellation
+    return task.result()

@@ -514,9 +514,8 @@ class TurntreeSession:
         if self._closed:
             return
         self._closed = True
-        if self._acquired_store is not None:
-            self._acquired_store = None
-            await shared_stores.release(self._url, self)
+        self._acquired_store = None
+        await shared_stores.release(self._url, self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -535,6 +534,28 @@ class TurntreeSession:
         """
         pointer = self._pointer
         return await read_snapshot(await self._store(), self.session_id, pointer, limit, self._mutations)
+
+    async def _atomic_replace_items(self, items: list[TResponseInputItem]) -> bool:
+        """Replace all items of the current branch in one step; other branches stay.
+
+        Raises:
+            Conflict: Somebody else wrote just then; nothing was replaced.
+        """
+        pointer = self._pointer
+        payloads = [shapes.encode(item) for item in items]
+
+        async def replace() -> bool:
+            store = await self._store()
+            here = await store.get_items(self.session_id, branch=pointer, window=ItemsWindow(0))
+            self._follow(pointer, here.branch)
+            item_count = (await store.get_branch(self.session_id, here.branch.branch_id)).item_count
+            if item_count or payloads:
+                await store.replace_items(
+                    self.session_id, item_count, payloads, branch=here.branch, expected_cursor=here.cursor
+                )
+            return True
+
+        return await self._mutations.run(replace)
 
     # Where the object stands
 
