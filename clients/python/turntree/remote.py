@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, TypeVar
@@ -164,7 +164,7 @@ class RemoteStore(Store):
         assert isinstance(response, response_type)
         return response
 
-    async def _stream(self, method: Callable[[Any], Any], request: Any) -> AsyncIterator[Any]:
+    async def _stream(self, method: Callable[[Any], Any], request: Any) -> AsyncGenerator[Any, None]:
         """The responses of a streaming call, which ends when its reader leaves it or the store is closed."""
         streams = self._connection().streams
         call = method(request)
