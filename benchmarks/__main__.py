@@ -65,6 +65,7 @@ async def _run(folder: Path, report: Report, full: bool, rows: list[str]) -> Non
             start = perf_counter()
             print(f"row {row}", flush=True)
             await ROWS[row](bench, report)
+            await bench.close_sessions()
             print(f"  {perf_counter() - start:.0f} s", flush=True)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import redis.asyncio
 from agents.extensions.memory import AdvancedSQLiteSession, RedisSession, SQLAlchemySession
@@ -18,6 +18,8 @@ from benchmarks import databases
 from benchmarks.echo import EchoClient
 from benchmarks.items import Item, payload
 from benchmarks.processes import python_server, turntree_server
+
+T = TypeVar("T")
 
 REMOTE = "turntree remote"
 EMBEDDED = "turntree embedded"
@@ -58,6 +60,7 @@ class Bench:
         echo: A client of the echo server.
         server_address: The main turntree server.
         server_pid: Its process.
+        open_sessions: Those to be closed.
     """
 
     full: bool
@@ -66,14 +69,25 @@ class Bench:
     echo: EchoClient
     server_address: str
     server_pid: int
+    open_sessions: list[Session] = field(default_factory=list)
 
-    def either(self, quick: int, full: int) -> int:
-        """A number of this mode."""
+    def either(self, quick: T, full: T) -> T:
+        """What this mode uses."""
         return full if self.full else quick
 
     def open(self, names: Sequence[str], session_id: str) -> dict[str, Session]:
         """The same session with each of these contestants."""
-        return {name: self.sessions[name](session_id) for name in names}
+        sessions = {name: self.sessions[name](session_id) for name in names}
+        self.open_sessions.extend(sessions.values())
+        return sessions
+
+    async def close_sessions(self) -> None:
+        """Close the sessions opened so far: the connections of many idle ones slow the SDK's down."""
+        for session in self.open_sessions:
+            closed = session.close() if isinstance(session, SQLiteSession | TurntreeSession) else None
+            if closed is not None:
+                await closed
+        self.open_sessions.clear()
 
 
 @asynccontextmanager
@@ -92,37 +106,22 @@ async def opened(folder: Path, full: bool) -> AsyncIterator[Bench]:
             engine = create_async_engine(postgres_url, pool_size=_POOL_SIZE, max_overflow=0)
             clients.push_async_callback(engine.dispose)
 
-            def turntree(url: str) -> SessionFactory:
-                def open_session(session_id: str) -> Session:
-                    session = TurntreeSession(session_id, url=url)
-                    clients.push_async_callback(session.close)
-                    return session
-
-                return open_session
-
-            def sqlite(session_id: str) -> Session:
-                session = SQLiteSession(session_id, folder / "sqlite.db")
-                clients.callback(session.close)
-                return session
-
             def advanced(session_id: str) -> Session:
-                session = AdvancedSQLiteSession(
-                    session_id=session_id, db_path=folder / "advanced.db", create_tables=True
-                )
-                clients.callback(session.close)
-                return session
+                return AdvancedSQLiteSession(session_id=session_id, db_path=folder / "advanced.db", create_tables=True)
 
             sessions: dict[str, SessionFactory] = {
-                REMOTE: turntree(address),
-                EMBEDDED: turntree(f"sqlite:///{folder / 'embedded.db'}"),
-                SQLITE: sqlite,
+                REMOTE: lambda session_id: TurntreeSession(session_id, url=address),
+                EMBEDDED: lambda session_id: TurntreeSession(session_id, url=f"sqlite:///{folder}/embedded.db"),
+                SQLITE: lambda session_id: SQLiteSession(session_id, folder / "sqlite.db"),
                 ADVANCED: advanced,
                 REDIS: lambda session_id: RedisSession(session_id, redis_client=redis_client),
                 SQLALCHEMY: lambda session_id: SQLAlchemySession(session_id, engine=engine, create_tables=True),
                 ECHO: lambda _: EchoSession(echo.unary),
                 ECHO_STREAM: lambda _: EchoSession(echo.on_stream),
             }
-            yield Bench(full, folder, sessions, echo, address, server_pid)
+            bench = Bench(full, folder, sessions, echo, address, server_pid)
+            clients.push_async_callback(bench.close_sessions)
+            yield bench
 
 
 class EchoSession:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import string
+from functools import cache
 from typing import Any
 
 Item = dict[str, Any]
@@ -20,7 +21,7 @@ class ItemWriter:
 
     def __init__(self, seed: str) -> None:
         self._random = random.Random(f"turntree {seed}")
-        self._words = _vocabulary(random.Random("words"))
+        self._words = _vocabulary()
 
     def turn(self) -> list[Item]:
         """One turn."""
@@ -65,5 +66,7 @@ def payload(item: Item) -> bytes:
     return json.dumps(item).encode()
 
 
-def _vocabulary(chance: random.Random) -> list[str]:
+@cache
+def _vocabulary() -> list[str]:
+    chance = random.Random("words")
     return ["".join(chance.choices(string.ascii_lowercase, k=chance.randint(2, 9))) for _ in range(_VOCABULARY_WORDS)]

@@ -105,8 +105,9 @@ def environment() -> dict[str, str]:
 
 def _first_line(process: subprocess.Popen[str], folder: Path) -> str:
     assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], _START_TIMEOUT_S)
-    if not ready:
+    waiting = select.poll()
+    waiting.register(process.stdout, select.POLLIN)
+    if not waiting.poll(1000 * _START_TIMEOUT_S):
         raise RuntimeError(f"{process.args!r} says nothing: {_log_end(folder)}")
     return process.stdout.readline()
 

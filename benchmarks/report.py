@@ -132,11 +132,13 @@ class Report:
 
     def table(self) -> Iterator[str]:
         """The lines of the table."""
-        yield f"{'row':>3}  {'work':<52} {'contestant':<28} {'p50 ms':>10} {'p95 ms':>10} {'p99 ms':>10} {'per s':>10}"
+        numbers = f"{'p50 ms':>10} {'p95 ms':>10} {'p99 ms':>10} {'per s':>10} {'offered':>9}"
+        yield f"{'row':>3}  {'work':<52} {'contestant':<28} {numbers}"
         for it in sorted(self.measurements, key=lambda measurement: measurement.row):
             per_s = f"{it.per_s:10.1f}" if it.per_s is not None else " " * 10
             latencies = f"{it.p50_ms:10.3f} {it.p95_ms:10.3f} {it.p99_ms:10.3f}"
-            yield f"{it.row:>3}  {it.work:<52} {it.contestant:<28} {latencies} {per_s}".rstrip()
+            offered = f"{it.offered_per_s:9.1f}" if it.offered_per_s is not None else ""
+            yield f"{it.row:>3}  {it.work:<52} {it.contestant:<28} {latencies} {per_s} {offered}".rstrip()
         yield ""
         yield f"{'row':>3}  {'goal':<72} {'figure':>12} {'target':>14}"
         yield from (_figure_line(figure) for figure in sorted(self.figures, key=lambda figure: figure.row))

@@ -27,16 +27,7 @@ async def start_and_idle(bench: Bench, report: Report) -> None:
         folder.mkdir()
         port = free_port()
         address = f"{LOOPBACK}:{port}"
-        command = [
-            sys.executable,
-            "-m",
-            "turntree_server",
-            "serve",
-            "--db",
-            str(folder / "new.db"),
-            "--listen",
-            address,
-        ]
+        arguments = ["-m", "turntree_server", "serve", "--db", str(folder / "new.db"), "--listen", address]
         begin = perf_counter()
         with running([sys.executable, *arguments], folder) as process:
             await _first_answer(port)

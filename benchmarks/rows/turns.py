@@ -17,13 +17,11 @@ from benchmarks.contestants import (
     fill,
 )
 from benchmarks.items import ITEMS_A_TURN, Item, ItemWriter
-from benchmarks.measure import Loop, arrivals, closed_loop, interleaved, median_ratio, open_loop, percentile
+from benchmarks.measure import Loop, arrivals, closed_loop, interleaved, median, median_ratio, open_loop, percentile
 from benchmarks.report import Report
 
 LENGTHS = (100, 1_000, 10_000)
-CONCURRENCIES = (1, 4, 16, 64)
 SESSIONS = 64
-
 _ADVANCED_TARGETS = {100: 0.65, 1_000: 0.25, 10_000: 0.12}
 _THROUGHPUT_TARGETS = {REDIS: 4.0, ADVANCED: 8.0, SQLALCHEMY: 12.0}
 _GROWTH = 0.2  # how much a history grows while it is measured, around its nominal length
@@ -52,6 +50,7 @@ async def one_session(bench: Bench, report: Report) -> None:
         targets = {ADVANCED: _ADVANCED_TARGETS[length], REDIS: 0.5, SQLALCHEMY: 0.3}
         for peer, target in targets.items():
             report.at_most(1, f"one turn, history {length}: p50 to that of {peer}", p50[REMOTE] / p50[peer], target)
+        await bench.close_sessions()
 
 
 async def _filled_histories(bench: Bench, length: int, rounds: int, turns_each: int) -> list[dict[str, Session]]:
@@ -66,59 +65,67 @@ async def _filled_histories(bench: Bench, length: int, rounds: int, turns_each: 
 
 
 async def many_sessions(bench: Bench, report: Report) -> None:
-    """Row 2, closed loop at several concurrencies and histories; the longest history also on a schedule."""
-    for length in (100, 1_000):
-        calls_each = bench.either(2, 5)
-        rounds = bench.either(3, 5)
-        levels = CONCURRENCIES if length == 100 else (SESSIONS,)
-        sessions = await _filled_sessions(bench, length)
-        turns = iter(_turns(f"row 2, new, {length}", 2 * len(levels) * (rounds + 1) * SESSIONS * calls_each))
-        rates: dict[str, float] = {}
+    """Row 2, closed loop at several concurrencies and histories; the longest history also on schedules."""
+    for length, levels in {100: bench.either((1, 8, 64), (1, 4, 16, 64)), 1_000: (64,)}.items():
         for level in levels:
-            batch = [next(turns) for _ in range(level * calls_each)]
-
-            async def loop(name: str, _: int) -> Loop:
-                async def one(worker: int, number: int) -> float:
-                    items = batch[worker * calls_each + number]  # noqa: B023 - run before the next level
-                    return await _timed_turn(sessions[worker][name], items)  # noqa: B023 - as above
-
-                return await closed_loop(level, calls_each, one)  # noqa: B023 - as above
-
-            loops = await interleaved({name: name for name in (*CONTESTANTS, ECHO)}, rounds, loop)
-            work = f"{level} sessions at once, history {length}"
-            for name, results in loops.items():
-                latencies = [latency for result in results for latency in result.latencies]
-                per_s = [result.per_s for result in results]
-                report.measured(2, work, name, latencies, scale=level, per_s=per_s)
-                rates[name] = report.measurements[-1].per_s or 0.0
-            if level == SESSIONS:
-                remote = [result.per_s for result in loops[REMOTE]]
-                for peer, target in _THROUGHPUT_TARGETS.items():
-                    ratio = median_ratio(remote, [result.per_s for result in loops[peer]])
-                    report.at_least(2, f"{work}: turns/s to those of {peer}", ratio, target)
-        if length == 1_000:
-            await _on_schedule(bench, report, sessions, rates)
+            await bench.close_sessions()
+            sessions, rates = await _closed_loops(bench, report, length, level)
+    half_of_redis = dict.fromkeys(rates, rates[REDIS] / 2)
+    await _on_schedule(bench, report, sessions, half_of_redis, f"on a schedule, all at half of {REDIS}'s rate")
+    half_of_own = {name: rate / 2 for name, rate in rates.items()}
+    await _on_schedule(bench, report, sessions, half_of_own, "on a schedule, each at half of its own rate")
 
 
-async def _filled_sessions(bench: Bench, length: int) -> list[dict[str, Session]]:
-    writer = ItemWriter(f"row 2, {length}")
+async def _closed_loops(
+    bench: Bench, report: Report, length: int, level: int
+) -> tuple[list[dict[str, Session]], dict[str, float]]:
+    """So many workers at once on 64 sessions, with the sessions afterwards and the turns a second."""
+    rounds = bench.either(3 if length == 100 else 2, 5)
+    calls_each = max(bench.either(2, 5), bench.either(32, 64) // level)
+    growth = ITEMS_A_TURN * (rounds + 1) * calls_each * level // SESSIONS
+    sessions = await _filled_sessions(bench, length, level, growth)
+
+    async def loop(name: str, number: int) -> Loop:
+        turns = _turns(f"row 2, {length}, {level}, {number}", level * calls_each)
+
+        async def one(worker: int, call: int) -> float:
+            session = sessions[(worker + call * level) % SESSIONS][name]
+            return await _timed_turn(session, turns[worker * calls_each + call])
+
+        return await closed_loop(level, calls_each, one)
+
+    loops = await interleaved({name: name for name in (*CONTESTANTS, ECHO)}, rounds, loop)
+    per_s = {name: [result.per_s for result in results] for name, results in loops.items()}
+    work = f"{level} at once, history {length}"
+    for name, results in loops.items():
+        latencies = [latency for result in results for latency in result.latencies]
+        report.measured(2, work, name, latencies, scale=level, per_s=per_s[name])
+    if level == SESSIONS:
+        for peer, target in _THROUGHPUT_TARGETS.items():
+            ratio = median_ratio(per_s[REMOTE], per_s[peer])
+            report.at_least(2, f"{work}: turns/s to those of {peer}", ratio, target)
+    return sessions, {name: median(rates) for name, rates in per_s.items()}
+
+
+async def _filled_sessions(bench: Bench, length: int, level: int, growth: int) -> list[dict[str, Session]]:
+    writer = ItemWriter(f"row 2, {length}, {level}")
     sessions = []
     for number in range(SESSIONS):
-        session = bench.open((*CONTESTANTS, ECHO), f"row-2-{length}-{number}")
-        await fill(session, writer.history(length))
+        session = bench.open((*CONTESTANTS, ECHO), f"row-2-{length}-{level}-{number}")
+        await fill(session, writer.history(length - growth // 2))
         sessions.append(session)
     return sessions
 
 
 async def _on_schedule(
-    bench: Bench, report: Report, sessions: list[dict[str, Session]], rates: dict[str, float]
+    bench: Bench, report: Report, sessions: list[dict[str, Session]], rates: dict[str, float], work: str
 ) -> None:
-    """Every contestant at half of what it could do when each session waited for its last turn."""
+    """Turns that arrive whether or not the last ones are done."""
     duration_s = bench.either(1, 4)
 
     async def schedule(name: str, number: int) -> list[float]:
-        times = arrivals(f"row 2, {number}", rates[name] / 2, duration_s)
-        turns = _turns(f"row 2, on schedule, {number}", max(1, len(times)))
+        times = arrivals(f"row 2, {number}", rates[name], duration_s)
+        turns = _turns(f"row 2, {work}, {number}", len(times))
 
         async def one(arrival: int) -> None:
             await _timed_turn(sessions[arrival % SESSIONS][name], turns[arrival])
@@ -128,8 +135,7 @@ async def _on_schedule(
     results = await interleaved({name: name for name in CONTESTANTS}, bench.either(2, 5), schedule, warm_up_rounds=0)
     for name, schedules in results.items():
         latencies = [latency for schedule in schedules for latency in schedule]
-        work = "turns on a schedule at half its rate, history 1000"
-        report.measured(2, work, name, latencies, offered_per_s=round(rates[name] / 2, 1))
+        report.measured(2, work, name, latencies, offered_per_s=round(rates[name], 1))
 
 
 async def _timed_turn(session: Session, items: list[Item]) -> float:
