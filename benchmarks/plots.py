@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator
 
 from benchmarks.contestants import ADVANCED, ECHO, ECHO_STREAM, EMBEDDED, REDIS, REMOTE, SQLALCHEMY, SQLITE
 from benchmarks.report import Measurement, Report
@@ -49,7 +50,7 @@ def draw(report: Report, results: Path) -> None:
 
 
 def _draw(measurements: list[Measurement], values: list[float], title: str, x: str, y: str, path: Path) -> None:
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
     for name, (color, marker, line) in _STYLES.items():
         points = [(it.scale, value) for it, value in zip(measurements, values, strict=True) if it.contestant == name]
         if points:
@@ -58,8 +59,9 @@ def _draw(measurements: list[Measurement], values: list[float], title: str, x: s
     scales = sorted({it.scale for it in measurements})
     axes.set_xticks(scales, [f"{scale:,}" for scale in scales])
     axes.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.grid(visible=True, which="major", alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside right center")
     figure.savefig(path, dpi=120)
     plt.close(figure)

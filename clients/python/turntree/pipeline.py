@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from turntree.errors import DeadlineExceeded, ErrorReason, TurntreeError, Unavailable
+from turntree.errors import DeadlineExceeded, ErrorReason, TurntreeError, Unavailable, stopping
 from turntree.rpc_errors import from_rpc_error, from_status_message
 from turntree.v1 import pipeline_pb2 as pb
 from turntree.v1 import pipeline_pb2_grpc
@@ -17,8 +17,10 @@ from turntree.v1 import pipeline_pb2_grpc
 _CALLS_A_MESSAGE_MAX = 64
 _MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 _RETRY_DELAY_S = 0.1
-_RETRY_DELAY_S_MAX = 2.0
-_TRIES_MAX = 5
+_RETRY_DELAY_S_MAX = 1.0
+
+RETRY_S_MAX = 8.0
+"""How long a call that finds the server unavailable is retried."""
 
 _FIELD_BY_TYPE = {
     field.message_type.full_name: field.name
@@ -43,6 +45,7 @@ class Pipeline:
         self._has_unsent = asyncio.Event()
         self._stream: grpc.aio.StreamStreamCall[Any, Any] | None = None
         self._tasks: tuple[asyncio.Task[None], ...] = ()
+        self._is_closed = False
 
     async def call(self, request: Any, timeout_s: float) -> Any:
         """Make a call and return its response.
@@ -54,7 +57,8 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         delay_s = _RETRY_DELAY_S
-        for attempt in itertools.count(1):
+        give_up = min(deadline, loop.time() + RETRY_S_MAX)
+        while True:
             try:
                 async with asyncio.timeout_at(deadline):
                     return await self._attempt(request, deadline - loop.time())
@@ -62,11 +66,10 @@ class Pipeline:
                 message = f"{self._target}: no answer in {timeout_s} s"
                 raise DeadlineExceeded(ErrorReason.DEADLINE_EXCEEDED, message) from None
             except Unavailable:
-                if attempt == _TRIES_MAX or loop.time() + delay_s >= deadline:
+                if self._is_closed or loop.time() + delay_s >= give_up:
                     raise
             await asyncio.sleep(delay_s)
-            delay_s = min(3 * delay_s, _RETRY_DELAY_S_MAX)
-        raise AssertionError("the loop above does not end")
+            delay_s = min(2 * delay_s, _RETRY_DELAY_S_MAX)
 
     async def _attempt(self, request: Any, timeout_s: float) -> Any:
         call_id = next(self._call_ids)
@@ -84,7 +87,11 @@ class Pipeline:
 
     def _open(self) -> None:
         if self._stream is None:
-            self._stream = stream = self._stub.Pipeline()
+            try:
+                self._stream = stream = self._stub.Pipeline()
+            except grpc.aio.UsageError:
+                self._is_closed = True
+                raise stopping() from None
             self._tasks = (asyncio.create_task(self._send(stream)), asyncio.create_task(self._receive(stream)))
 
     async def _send(self, stream: Any) -> None:
@@ -121,6 +128,10 @@ class Pipeline:
             error = from_rpc_error(rpc_error, self._target)
         finally:
             self._break(stream, error)
+            # An event loop that closes cancels this task and waits for it. The stream must have ended by then, or its
+            # last events would come to a closed loop.
+            stream.cancel()
+            await stream.code()
 
     def _break(self, stream: Any, error: TurntreeError) -> None:
         """Forget a stream that ended, and tell those who wait for answers from it."""
@@ -137,12 +148,12 @@ class Pipeline:
 
     async def close(self) -> None:
         """Let the calls at work finish, then end the stream."""
+        self._is_closed = True
         if self._stream is None:
             return
         if self._waiting:
             await asyncio.wait(list(self._waiting.values()))
         stream = self._stream
         if stream is not None:
-            self._tasks[0].cancel()
             stream.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
