@@ -120,7 +120,8 @@ class TurntreeSession:
                 branch=pointer,
                 window=ItemsWindow(window, limit_turns, whole_exchanges),
             )
-            self._follow(pointer, delta.branch)
+            if branch_id is None:
+                self._follow(delta.branch)
             items = shapes.decode_all(delta.items)
             if limit is None or window is None or len(items) >= limit or len(delta.items) < window:
                 return items[-limit:] if limit else items
@@ -135,7 +136,7 @@ class TurntreeSession:
 
         async def add() -> None:
             written = await (await self._store()).add_items(self.session_id, payloads, branch=pointer)
-            self._follow(pointer, written.branch)
+            self._follow(written.branch)
 
         try:
             payloads = [shapes.encode(item) for item in items]
@@ -150,7 +151,7 @@ class TurntreeSession:
 
         async def pop() -> bytes | None:
             popped = await (await self._store()).pop_item(self.session_id, branch=pointer)
-            self._follow(pointer, popped.branch)
+            self._follow(popped.branch)
             return popped.item
 
         payload = await self._mutations.run(pop)
@@ -177,7 +178,12 @@ class TurntreeSession:
             ValueError: The turn has no user item, or the name is blank or was used before.
         """
         _refuse_blank(branch_name)
-        return await self._create_branch(BeforeTurn(turn_number), branch_name)
+        try:
+            return await self._create_branch(BeforeTurn(max(turn_number, 0)), branch_name)
+        except NotFound as error:
+            raise ValueError(
+                f"Turn {turn_number} does not contain a user message in branch '{error.facts['branch_id']}'"
+            ) from error
 
     async def create_branch_after_turn(self, turn_number: int, branch_name: str | None = None) -> str:
         """Fork the current branch after a turn's last item, and switch to the new branch.
@@ -186,7 +192,10 @@ class TurntreeSession:
             ValueError: The turn does not exist, or the name is blank or was used before.
         """
         _refuse_blank(branch_name)
-        return await self._create_branch(AfterTurn(turn_number), branch_name)
+        try:
+            return await self._create_branch(AfterTurn(turn_number), branch_name)
+        except NotFound as error:
+            raise ValueError(error.message) from error
 
     async def create_branch_from_head(self, branch_name: str | None = None) -> str:
         """Fork the current branch at its end, with all its items, and switch to the new branch.
@@ -203,30 +212,33 @@ class TurntreeSession:
         Raises:
             ValueError: No turn contains it, or the name is blank or was used before.
         """
-        if branch_name is not None and not branch_name.strip() and await self.find_turns_by_content(search_term):
+        missing = f"No user turns found containing '{search_term}'"
+        if branch_name is not None and not branch_name.strip():
+            if not await self.find_turns_by_content(search_term):
+                raise ValueError(missing)
             _refuse_blank(branch_name)
         try:
             return await self._create_branch(BeforeContent(search_term), branch_name)
         except NotFound as error:
-            raise ValueError(f"No user turns found containing '{search_term}'") from error
+            raise ValueError(missing) from error
 
     async def _create_branch(self, origin: Origin, branch_name: str | None) -> str:
         async def create() -> CreatedBranch:
             pointer = self._pointer
-            created = await (await self._store()).create_branch(
-                self.session_id, origin, branch=pointer, new_branch_id=branch_name
-            )
-            self._follow(pointer, created.source)
+            store = await self._store()
+            try:
+                created = await store.create_branch(self.session_id, origin, branch=pointer, new_branch_id=branch_name)
+            except (AlreadyExists, NotFound):
+                here = await store.get_items(self.session_id, branch=pointer, window=ItemsWindow(0))
+                self._follow(here.branch)
+                raise
+            self._follow(created.source)
             self._switch(created.branch.pointer)
             return created
 
         try:
             created = await self._mutations.run(create)
         except AlreadyExists as error:
-            raise ValueError(error.message) from error
-        except NotFound as error:
-            if error.reason is ErrorReason.CONTENT_NOT_FOUND:
-                raise
             raise ValueError(error.message) from error
         self._logger.debug("Created branch '%s' from '%s'", created.branch.branch_id, created.source.branch_id)
         return created.branch.branch_id
@@ -409,9 +421,11 @@ class TurntreeSession:
 
         async def record() -> None:
             usage = shapes.read_run_usage(result.context_wrapper.usage)
+            if usage is None:
+                return
             mode = UsageMode.ADD if add else UsageMode.REPLACE
             recorded = await (await self._store()).record_usage(self.session_id, usage, branch=pointer, mode=mode)
-            self._follow(pointer, recorded.branch)
+            self._follow(recorded.branch)
 
         try:
             await self._mutations.run(record)
@@ -526,7 +540,7 @@ class TurntreeSession:
         async def replace() -> bool:
             store = await self._store()
             here = await store.get_items(self.session_id, branch=pointer, window=ItemsWindow(0))
-            self._follow(pointer, here.branch)
+            self._follow(here.branch)
             item_count = (await store.get_branch(self.session_id, here.branch.branch_id)).item_count
             if item_count or payloads:
                 await store.replace_items(
@@ -557,10 +571,8 @@ class TurntreeSession:
             return self._pointer
         return None if _cannot_exist(branch_id) else BranchPointer(branch_id)
 
-    def _follow(self, sent: BranchPointer, resolved: BranchPointer) -> None:
-        """Learn from an answer that the session was cleared, unless a branch was read by name."""
-        if sent.generation is None and sent != BranchPointer():
-            return
+    def _follow(self, resolved: BranchPointer) -> None:
+        """Learn from what the current branch was resolved to that the session was cleared."""
         generation, known = resolved.generation or 0, self._pointer.generation
         if known is None or generation > known:
             self._pointer = BranchPointer(MAIN_BRANCH_ID, generation)
@@ -579,7 +591,8 @@ class TurntreeSession:
             return Page(())
         store = await self._store()
         page = await every(lambda token: fetch(store, pointer, token))
-        self._follow(pointer, page.branch)
+        if branch_id is None:
+            self._follow(page.branch)
         return page
 
 
