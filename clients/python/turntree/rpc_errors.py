@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from turntree.errors import (
@@ -66,7 +67,10 @@ def from_rpc_error(error: grpc.aio.AioRpcError, target: str) -> TurntreeError:
 def _error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo | None:
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY:
-            status = status_pb2.Status.FromString(value if isinstance(value, bytes) else value.encode())
+            try:
+                status = status_pb2.Status.FromString(value if isinstance(value, bytes) else value.encode())
+            except DecodeError:  # made or cut by something in between
+                return None
             for detail in status.details:
                 info = error_details_pb2.ErrorInfo()
                 if detail.Unpack(info) and info.domain == DOMAIN:
