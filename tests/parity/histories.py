@@ -14,7 +14,7 @@ from agents.extensions.memory import AdvancedSQLiteSession
 from agents.usage import Usage
 from turntree.openai_agents import TurntreeSession
 
-from tests.parity.pairs import AutoNames, Pair, SessionLike
+from tests.parity.pairs import BranchNames, Pair, SessionLike
 from tests.parity.worlds import stopped_at_the_end
 from tests.support.server_process import ServerProcess
 
@@ -70,7 +70,7 @@ def open_sdk(path: Path, session_id: str = SESSION_ID, *, create_tables: bool = 
 
 def pair_of(sdk: AdvancedSQLiteSession, turntree: TurntreeSession) -> Pair:
     """Both, to be asked the same."""
-    return Pair(sdk, turntree, AutoNames(), Counter())
+    return Pair(sdk, turntree, BranchNames(), Counter())
 
 
 def copied(path: Path) -> Path:

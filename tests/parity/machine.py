@@ -10,22 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from tests.parity import strategies as draw
-from tests.parity.pairs import AutoNames, Call, Pair, every_answer
+from tests.parity.pairs import BranchNames, Pair, every_answer
 from tests.parity.worlds import World
 
 who = st.sampled_from("AAABBC")
 """A and B are two objects of one session, as two processes have them; C is another session of the same file."""
 
 _SETTINGS = {"B": {"limit": 3}}
-
-ordered_calls = st.one_of(
-    draw.batches.map(lambda batch: ("add_items", (batch,))),
-    draw.batches.map(lambda batch: ("add_items", (batch,))),
-    draw.results().map(lambda result: ("store_run_usage", (result,))),
-    st.just(("pop_item", ())),
-    draw.branches.map(lambda branch: ("delete_branch", (branch,))),
-)
-"""What one session object does in the order it was asked to, however much is in flight."""
 
 
 class ParityMachine(RuleBasedStateMachine):
@@ -37,8 +28,8 @@ class ParityMachine(RuleBasedStateMachine):
         self.loop = loop
         self.failed = False
         self.searches = [""]
-        shared = AutoNames()
-        self.names = {"A": shared, "B": shared, "C": AutoNames()}
+        shared = BranchNames()
+        self.names = {"A": shared, "B": shared, "C": BranchNames()}
         first, second = world.next_session_id(), world.next_session_id()
         self.session_ids = {"A": first, "B": first, "C": second}
         self.pairs: dict[str, Pair] = {name: self.run(self.opened(name)) for name in "ABC"}
@@ -60,32 +51,26 @@ class ParityMachine(RuleBasedStateMachine):
         """New session objects of both."""
         return await self.world.pair(self.session_ids[name], self.names[name], _SETTINGS.get(name))
 
-    # Items
-
     @rule(name=who, items=draw.batches)
     def add_items(self, name: str, items: list[Any]) -> None:
         self.ask(name, "add_items", items)
 
-    @rule(name=who, text=draw.texts, others=draw.batches)
-    def add_turn(self, name: str, text: str, others: list[Any]) -> None:
-        self.ask(name, "add_items", [{"role": "user", "content": text}, *others])
+    @rule(name=who, items=draw.turns)
+    def add_turns(self, name: str, items: list[Any]) -> None:
+        self.ask(name, "add_items", items)
 
-    @rule(name=who, limit=draw.limits, branch=draw.branches_or_current)
-    def get_items(self, name: str, limit: int | None, branch: draw.Branch) -> None:
-        self.ask(name, "get_items", limit, branch)
+    @rule(name=who, items=draw.tools)
+    def use_tools(self, name: str, items: list[Any]) -> None:
+        self.ask(name, "add_items", items)
 
-    @rule(name=who)
-    def pop_item(self, name: str) -> None:
-        self.ask(name, "pop_item")
+    @rule(name=who, count=st.integers(1, 4))
+    def pop_items(self, name: str, count: int) -> None:
+        for _ in range(count):
+            self.ask(name, "pop_item")
 
-    @rule(name=who, coin=st.integers(0, 2))
-    def clear_session(self, name: str, coin: int) -> None:
-        if coin == 0:
-            self.ask(name, "clear_session")
-        else:
-            self.ask(name, "list_branches")
-
-    # Branches
+    @rule(name=who, result=draw.results())
+    def store_run_usage(self, name: str, result: Any) -> None:
+        self.ask(name, "store_run_usage", result)
 
     @rule(name=who, turn=draw.turn_numbers, branch=draw.new_names)
     def create_branch_from_turn(self, name: str, turn: int, branch: str | None) -> None:
@@ -93,8 +78,13 @@ class ParityMachine(RuleBasedStateMachine):
 
     @rule(name=who, search=draw.searches, branch=draw.new_names)
     def create_branch_from_content(self, name: str, search: str, branch: str | None) -> None:
-        self.searches.append(search)
         self.ask(name, "create_branch_from_content", search, branch)
+
+    @rule(name=who, items=draw.turns, branch=draw.new_names, result=draw.results())
+    def add_turns_and_fork(self, name: str, items: list[Any], branch: str | None, result: Any) -> None:
+        self.ask(name, "add_items", items)
+        self.ask(name, "store_run_usage", result)
+        self.ask(name, "create_branch_from_turn", 2, branch)
 
     @rule(name=who, branch=draw.branches)
     def switch_to_branch(self, name: str, branch: draw.Branch) -> None:
@@ -104,63 +94,43 @@ class ParityMachine(RuleBasedStateMachine):
     def delete_branch(self, name: str, branch: draw.Branch, force: bool) -> None:
         self.ask(name, "delete_branch", branch, force)
 
-    @rule(name=who)
-    def list_branches(self, name: str) -> None:
-        self.ask(name, "list_branches")
-
-    # Turns
-
-    @rule(name=who, branch=draw.branches_or_current)
-    def get_conversation_turns(self, name: str, branch: draw.Branch) -> None:
-        self.ask(name, "get_conversation_turns", branch)
+    @rule(name=who, call=draw.reads)
+    def read(self, name: str, call: draw.Call) -> None:
+        self.ask(name, call[0], *call[1])
 
     @rule(name=who, search=draw.searches, branch=draw.branches_or_current)
     def find_turns_by_content(self, name: str, search: str, branch: draw.Branch) -> None:
         self.searches.append(search)
         self.ask(name, "find_turns_by_content", search, branch)
 
-    @rule(name=who, branch=draw.branches_or_current)
-    def get_conversation_by_turns(self, name: str, branch: draw.Branch) -> None:
-        self.ask(name, "get_conversation_by_turns", branch)
+    @rule(name=who, others_name=who, fork=st.booleans(), items=draw.turns, calls=draw.late_calls)
+    def clear_session(self, name: str, others_name: str, fork: bool, items: list[Any], calls: list[draw.Call]) -> None:
+        """Clear a session while another object of it is on a branch, which may not know it when it goes on."""
+        if fork:
+            self.ask(name, "add_items", items)
+            self.ask(name, "create_branch_from_turn", 2, None)
+        self.ask(others_name, "clear_session")
+        for method, arguments in calls:
+            self.ask(name, method, *arguments)
 
-    @rule(name=who, branch=draw.branches_or_current)
-    def get_tool_usage(self, name: str, branch: draw.Branch) -> None:
-        self.ask(name, "get_tool_usage", branch)
-
-    # Usage
-
-    @rule(name=who, result=draw.results())
-    def store_run_usage(self, name: str, result: Any) -> None:
-        self.ask(name, "store_run_usage", result)
-
-    @rule(name=who, branch=draw.branches_or_current)
-    def get_session_usage(self, name: str, branch: draw.Branch) -> None:
-        self.ask(name, "get_session_usage", branch)
-
-    @rule(name=who, turn=st.one_of(st.none(), draw.turn_numbers), branch=draw.branches_or_current)
-    def get_turn_usage(self, name: str, turn: int | None, branch: draw.Branch) -> None:
-        self.ask(name, "get_turn_usage", turn, branch)
-
-    # Several calls at once, callers that give up, and objects that are made anew
-
-    @rule(name=who, calls=st.lists(ordered_calls, min_size=2, max_size=5))
-    def calls_in_flight(self, name: str, calls: list[Call]) -> None:
+    @rule(name=who, calls=st.lists(draw.ordered_calls, min_size=2, max_size=5))
+    def calls_in_flight(self, name: str, calls: list[draw.Call]) -> None:
         self.run(self.pairs[name].ask_each(*calls))
 
     @rule(name=who, items=draw.batches, branch=draw.branches)
     def append_and_switch(self, name: str, items: list[Any], branch: draw.Branch) -> None:
         self.run(self.pairs[name].ask_each(("add_items", (items,)), ("switch_to_branch", (branch,))))
 
-    @rule(name=who, call=ordered_calls.filter(lambda call: call[0] in ("store_run_usage", "pop_item")))
-    def cancel(self, name: str, call: Call) -> None:
+    @rule(
+        name=who,
+        call=st.one_of(
+            draw.call("add_items", draw.turns), draw.call("store_run_usage", draw.results()), draw.call("pop_item")
+        ),
+    )
+    def cancel(self, name: str, call: draw.Call) -> None:
         method, arguments = call
-        if method == "store_run_usage" and arguments[0].context_wrapper.usage is None:
-            return
-        self.run(self.pairs[name].ask_and_cancel(method, *arguments))
-
-    @rule(name=who, items=draw.batches.filter(bool))
-    def cancel_append(self, name: str, items: list[Any]) -> None:
-        self.run(self.pairs[name].ask_and_cancel("add_items", items))
+        if method != "store_run_usage" or arguments[0].context_wrapper.usage is not None:
+            self.run(self.pairs[name].ask_and_cancel(method, *arguments))
 
     @rule(name=who)
     def reopen(self, name: str) -> None:

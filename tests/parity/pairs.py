@@ -12,10 +12,7 @@ from typing import Any
 from agents.extensions.memory import AdvancedSQLiteSession
 from turntree.openai_agents import TurntreeSession
 
-from tests.parity.strategies import Auto
-
-Call = tuple[str, tuple[Any, ...]]
-"""A public method of both, and its positional arguments."""
+from tests.parity.strategies import Call, Created
 
 SessionLike = AdvancedSQLiteSession | TurntreeSession
 
@@ -44,29 +41,39 @@ async def outcome(call: Awaitable[Any]) -> Outcome:
 
 
 @dataclass(slots=True)
-class AutoNames:
-    """Branch names that the implementations made up, which hold the second: the same branch has two of them."""
+class BranchNames:
+    """The branches that were created: the names of each with the SDK and with turntree.
+
+    They differ when the implementations made them up, because such names hold the second.
+    """
 
     pairs: list[tuple[str, str]] = field(default_factory=list)
 
-    def learn(self, sdk: str, turntree: str) -> None:
-        """Note the two names of a new branch."""
-        matches = [_AUTO_NAME.fullmatch(name) for name in (sdk, turntree)]
-        forked = [match and match[1] for match in matches]
-        assert forked[0] == forked[1] is not None, (sdk, turntree)
-        self.pairs.append((sdk, turntree))
+    def learn(self, sdk: str, turntree: str, *, made_up: bool) -> None:
+        """Note the names of a new branch."""
+        if made_up:
+            matches = [_AUTO_NAME.fullmatch(name) for name in (sdk, turntree)]
+            forked = [match and match[1] for match in matches]
+            assert forked[0] == forked[1] is not None, (sdk, turntree)
+        if (sdk, turntree) not in self.pairs:
+            self.pairs.append((sdk, turntree))
 
     def resolved(self, argument: Any, side: int) -> Any:
         """An argument as one implementation (0: the SDK's, 1: turntree) knows it."""
-        if not isinstance(argument, Auto):
+        if not isinstance(argument, Created):
             return argument
         return self.pairs[argument.number % len(self.pairs)][side] if self.pairs else f"never {argument.number}"
 
     def shown(self, text: str, side: int) -> str:
-        """A text in which the names of one implementation are replaced by numbers; the longest first."""
-        for number, pair in sorted(enumerate(self.pairs), key=lambda entry: -len(entry[1][side])):
-            text = text.replace(pair[side], f"<auto {number}>")
+        """A text in which the names that one implementation made up are replaced by numbers; the longest first."""
+        made_up = [(pair[side], number) for number, pair in enumerate(self.pairs) if _AUTO_NAME.fullmatch(pair[side])]
+        for name, number in sorted(made_up, key=lambda entry: -len(entry[0])):
+            text = text.replace(name, f"<made up {number}>")
         return text
+
+    def swapped(self) -> BranchNames:
+        """The same, when each implementation has the other's file open."""
+        return BranchNames([(turntree, sdk) for sdk, turntree in self.pairs])
 
 
 def _comparable(method: str, value: Any) -> Any:
@@ -102,7 +109,7 @@ class Pair:
 
     sdk: AdvancedSQLiteSession
     turntree: TurntreeSession
-    names: AutoNames
+    names: BranchNames
     seen: Counter[str]
 
     @property
@@ -139,8 +146,8 @@ class Pair:
     def _compare(self, call: Call, sdk: Outcome, turntree: Outcome) -> None:
         method, arguments = call
         self._note(method, sdk.error.partition(":")[0] or "returned")
-        if method.startswith("create_branch") and arguments[-1] is None and not sdk.error and not turntree.error:
-            self.names.learn(sdk.value, turntree.value)
+        if method.startswith("create_branch") and not sdk.error and not turntree.error:
+            self.names.learn(sdk.value, turntree.value, made_up=arguments[-1] is None)
         shown = [self.shown(method, result, side) for side, result in enumerate((sdk, turntree))]
         if method == "list_branches" and not (
             not self.names.pairs and in_seconds_alike((sdk.value or [], turntree.value or []))
@@ -171,8 +178,8 @@ class Pair:
 async def every_answer(pair: Pair, searches: Sequence[str]) -> list[list[str]]:
     """Ask both all there is to ask about a session; returns the answers by branch, in which no current branch shows."""
     branches = await pair.ask("list_branches")
-    autos = {names[0]: Auto(number) for number, names in enumerate(pair.names.pairs)}
-    names = [autos.get(row["branch_id"], row["branch_id"]) for row in branches.value]
+    created = {names[0]: Created(number) for number, names in enumerate(pair.names.pairs)}
+    names = [created.get(row["branch_id"], row["branch_id"]) for row in branches.value]
     await pair.ask("get_items", 2)
     calls: list[Call] = [("get_session_usage", ())]
     for branch in (None, *sorted(names, key=str)):

@@ -12,13 +12,18 @@ from openai.types.responses.response_usage import InputTokensDetails, OutputToke
 
 
 @dataclass(frozen=True, slots=True)
-class Auto:
-    """The branch that got the n-th name made up by an implementation, counted around."""
+class Created:
+    """The n-th branch that the sequence created, counted around; the newest is -1."""
 
     number: int
 
 
-Branch = str | Auto | None
+Branch = str | Created | None
+Call = tuple[str, tuple[Any, ...]]
+"""A public method, and its positional arguments."""
+
+FAVOURITES = ("Rome", "rome", "é", "É", "100%", "_")
+"""Words that are written and searched for so often that they meet."""
 
 WORDS = (
     *(
@@ -60,10 +65,13 @@ WORDS = (
 )
 LONG = "The quick brown fox jumps over the lazy dog. " * 4
 
-words = st.sampled_from(WORDS)
+words = st.one_of(st.sampled_from(FAVOURITES), st.sampled_from(WORDS))
 joined_words = st.lists(words, max_size=4).map("".join)
-searches = st.one_of(words, words, joined_words, st.text(max_size=2))
-texts = st.one_of(joined_words, joined_words, st.just(LONG), st.text(max_size=6), st.just("half of a pair: \ud83d"))
+searches = st.one_of(st.sampled_from(FAVOURITES), words, words, joined_words, st.text(max_size=2))
+texts = st.one_of(
+    *(joined_words, joined_words, joined_words),
+    *(st.just(LONG), st.text(max_size=6), st.just("half of a pair: \ud83d")),
+)
 
 numbers = st.one_of(
     st.integers(-3, 3),
@@ -140,20 +148,40 @@ def items(draw: st.DrawFn) -> Any:
 
 batches = st.lists(items(), max_size=4)
 
-limits = st.one_of(st.none(), st.sampled_from((0, -1, -7, 1, 2, 3, 5, 10_000)))
-turn_numbers = st.one_of(st.integers(1, 4), st.sampled_from((-1, 0, 9, 10_000)))
+TOOL_ITEMS: tuple[Any, ...] = (
+    {"role": "user", "content": "next turn"},
+    {"type": "tool_search_call", "id": "1"},
+    {"type": "tool_search_output", "id": "1"},
+    {"type": "function_call", "call_id": "1", "name": "look_up", "arguments": "{}"},
+    {"type": "function_call", "call_id": "1", "name": "look_up", "namespace": "look_up", "arguments": "{}"},
+    {"type": "function_call", "call_id": "1", "name": "look_up", "namespace": "files", "arguments": "{}"},
+    {"type": "mcp_call", "id": "1", "server_label": "files", "name": "look_up"},
+    {"type": "mcp_approval_request", "id": "1", "server_label": "files"},
+    {"type": "shell_call", "call_id": "1"},
+    {"type": "web_search_call", "id": "1"},
+)
+tools = st.lists(st.sampled_from(TOOL_ITEMS), min_size=3, max_size=8)
+turns = st.lists(
+    texts.flatmap(
+        lambda text: st.sampled_from(([], [{"role": "assistant", "content": text}])).map(
+            lambda answer: [{"role": "user", "content": text}, *answer]
+        )
+    ),
+    min_size=2,
+    max_size=4,
+).map(lambda parts: [item for part in parts for item in part])
 
-BRANCH_NAMES = ("alt", "Alt", "it's 100% _\\ 😀", "main")
+limits = st.one_of(st.none(), st.sampled_from((0, -1, -7, 1, 2, 3, 5, 10_000)))
+turn_numbers = st.sampled_from((1, 2, 2, 2, 3, 3, 4, -1, 0, 9, 10_000))
+
+BRANCH_NAMES = ("alt", "Alt", "it's 100% _\\ 😀")
 TOO_LONG = "x" * 257
 """Longer than turntree's names are: no branch has it, whoever is asked."""
 
-new_names: st.SearchStrategy[str | None] = st.one_of(
-    st.none(), st.sampled_from(BRANCH_NAMES), st.sampled_from(("", " \t", "late", "later"))
-)
+new_names: st.SearchStrategy[str | None] = st.sampled_from((None, None, None, *BRANCH_NAMES, "main", "", " \t"))
+created = st.integers(-1, 3).map(Created)
 branches: st.SearchStrategy[Branch] = st.one_of(
-    st.sampled_from(BRANCH_NAMES),
-    st.integers(0, 3).map(Auto),
-    st.sampled_from(("main", "late", "never", "", " ", TOO_LONG)),
+    *(created, created, st.just("main"), st.sampled_from((*BRANCH_NAMES, "never", "", " ", TOO_LONG)))
 )
 branches_or_current: st.SearchStrategy[Branch] = st.one_of(st.none(), st.none(), branches)
 
@@ -198,3 +226,46 @@ _usages = st.one_of(_run_usages, _run_usages, _odd_usages, st.none())
 def results(draw: st.DrawFn) -> SimpleNamespace:
     """What `store_run_usage` reads of a run's result."""
     return SimpleNamespace(context_wrapper=SimpleNamespace(usage=draw(_usages)))
+
+
+def call(method: str, *arguments: st.SearchStrategy[Any]) -> st.SearchStrategy[Call]:
+    """A call with drawn arguments."""
+    return st.tuples(st.just(method), st.tuples(*arguments))
+
+
+reads = st.one_of(
+    call("get_items", limits, branches_or_current),
+    call("get_items", limits, branches_or_current),
+    call("list_branches"),
+    call("get_conversation_turns", branches_or_current),
+    call("get_conversation_by_turns", branches_or_current),
+    call("get_tool_usage", branches_or_current),
+    call("get_session_usage", branches_or_current),
+    call("get_turn_usage", st.one_of(st.none(), turn_numbers), branches_or_current),
+)
+ordered_calls = st.one_of(
+    call("add_items", batches),
+    call("add_items", turns),
+    call("store_run_usage", results()),
+    call("pop_item"),
+    call("delete_branch", branches),
+)
+"""What one session object does in the order it was asked to, however much is in flight."""
+
+_late_call = st.one_of(
+    call("get_items", st.none(), st.just("main")),
+    call("create_branch_from_turn", st.sampled_from((1, 9)), new_names),
+    call("create_branch_from_content", searches, new_names),
+    call("switch_to_branch", branches),
+    call("add_items", turns),
+    call("store_run_usage", results()),
+    call("pop_item"),
+    call("list_branches"),
+)
+_delete_newest = call("delete_branch", st.just(Created(-1)), st.booleans())
+late_calls = st.one_of(
+    st.lists(_late_call, max_size=2),
+    st.tuples(_late_call, _delete_newest).map(list),
+    st.tuples(_delete_newest, _late_call).map(list),
+)
+"""What a session object may do before it knows that another one cleared the session."""

@@ -15,7 +15,7 @@ from typing import Any
 from agents.extensions.memory import AdvancedSQLiteSession
 from turntree.openai_agents import TurntreeSession
 
-from tests.parity.pairs import AutoNames, Pair
+from tests.parity.pairs import BranchNames, Pair
 from tests.support.server_process import ServerProcess
 
 _QUIET = logging.Logger("what both log is not compared", logging.CRITICAL)
@@ -39,7 +39,7 @@ class World:
         """A session id that was never used."""
         return f"100%_ü's {next(self._numbers)}"
 
-    async def pair(self, session_id: str, names: AutoNames, settings: dict[str, Any] | None = None) -> Pair:
+    async def pair(self, session_id: str, names: BranchNames, settings: dict[str, Any] | None = None) -> Pair:
         """Open a session of both, each on its own file. turntree's learns its generation as the SDK's does at once."""
         sdk = AdvancedSQLiteSession(
             session_id=session_id,
@@ -52,7 +52,7 @@ class World:
         await turntree.get_items(0)
         return Pair(sdk, turntree, names, self.seen)
 
-    async def crossed(self, session_id: str, names: AutoNames) -> Pair:
+    async def crossed(self, session_id: str, names: BranchNames) -> Pair:
         """Open a session of both, each on the other's file, where the names of branches are the other's."""
         sdk = AdvancedSQLiteSession(
             session_id=session_id,
@@ -61,7 +61,7 @@ class World:
             logger=_QUIET,
         )
         turntree = TurntreeSession(session_id, url=self.sdk_url, logger=_QUIET)
-        return Pair(sdk, turntree, AutoNames([(theirs, ours) for ours, theirs in names.pairs]), self.seen)
+        return Pair(sdk, turntree, names.swapped(), self.seen)
 
 
 @asynccontextmanager
