@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -163,7 +164,7 @@ class LocalStore(Store):
         loop = asyncio.get_running_loop()
 
         def on_change() -> None:
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop is closed, perhaps since a moment
                 loop.call_soon_threadsafe(changed.set)
 
         stop_listening = self.engine.listen(session_id, on_change)

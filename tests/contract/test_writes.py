@@ -130,6 +130,14 @@ async def test_replace_keeps_shared_items_and_drops_usage_of_vanished_turns(stor
     assert await turns_with_usage(store) == [1, 2]
 
 
+async def test_replace_takes_usage_of_the_turn_before_all_turns(store: Store) -> None:
+    """What was recorded before the first user item goes when all items are replaced."""
+    cursor = (await store.add_items("s", [system("be kind")])).cursor
+    await store.record_usage("s", USAGE)
+    await store.replace_items("s", 1, turns(1), expected_cursor=cursor)
+    assert await turns_with_usage(store) == []
+
+
 async def test_conditional_write(store: Store) -> None:
     """With an expected cursor a write happens only if the branch is there."""
     empty = await cursor_of(store, "s")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import msgspec
@@ -49,6 +49,11 @@ PAGE_SIZE_MAX = 1_000
 OUTLINE_PAGE_SIZE_DEFAULT = 1_000
 OUTLINE_PAGE_SIZE_MAX = 10_000
 TTL_MAX = timedelta(days=36_525)
+TTL_LIMIT = "longer than 0 and at most 36525 days"
+TIME_MIN = datetime(1, 1, 1, tzinfo=UTC)
+TIME_MAX = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""The last whole second that a datetime can hold, so that a time may be rounded up to one."""
+TIME_LIMIT = "a time from the year 1 to the last whole second of 9999"
 INTEGER_MAX = 2**63 - 1
 MESSAGE_BYTES_MAX = 64 * MIB
 """What a server takes in one message: larger than any valid request, so that what is too large is named."""
@@ -239,12 +244,14 @@ def _label_keys(field: str, value: Sequence[str]) -> None:
 def _time(field: str, value: object) -> None:
     if not isinstance(value, datetime) or value.tzinfo is None:
         invalid(field, value, "a time with a time zone")
+    if not TIME_MIN <= value <= TIME_MAX:
+        invalid(field, value, TIME_LIMIT)
 
 
 def _expiry(field: str, value: object) -> None:
     if isinstance(value, timedelta):
         if not timedelta(0) < value <= TTL_MAX:
-            invalid("ttl", value, "longer than 0 and at most 36525 days")
+            invalid("ttl", value, TTL_LIMIT)
     elif isinstance(value, datetime):
         _time("expire_time", value)
     elif value is not NEVER:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from turntree.errors import (
@@ -69,7 +70,10 @@ def from_rpc_error(error: grpc.aio.AioRpcError, target: str) -> TurntreeError:
     """The error that a server sent, or the one that describes why there was no answer from it."""
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
-            info = _error_info(status_pb2.Status.FromString(value))
+            try:
+                info = _error_info(status_pb2.Status.FromString(value))
+            except DecodeError:  # made or cut by something in between
+                continue
             if info is not None:
                 return _from_error_info(info, error.details() or "")
     reason = _REASON_BY_CODE.get(error.code(), ErrorReason.INTERNAL)

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from turntree.limits import invalid
+from turntree.limits import TIME_LIMIT, TTL_LIMIT, invalid
 from turntree.model import (
     MAIN,
     NEVER,
@@ -137,7 +137,7 @@ def read_time(message: _Message, field: str) -> datetime | None:
     try:
         return timestamp.ToDatetime(UTC)
     except (ValueError, OverflowError):
-        invalid(field, f"{timestamp.seconds}.{timestamp.nanos:09}", "a time from the year 1 to 9999")
+        invalid(field, f"{timestamp.seconds}.{timestamp.nanos:09}", TIME_LIMIT)
 
 
 def _time(message: _Message, field: str) -> datetime:
@@ -244,14 +244,19 @@ def read_expiry(request: session_pb2.UpdateSessionRequest) -> Expiry | None:
         case "expire_time":
             return read_time(request, "expire_time")
         case "ttl":
-            try:
-                return request.ttl.ToTimedelta()
-            except (ValueError, OverflowError):
-                invalid("ttl", f"{request.ttl.seconds}s", "longer than 0 and at most 36525 days")
+            return _read_ttl(request.ttl)
         case "never_expire":
             return NEVER if request.never_expire else invalid("never_expire", False, "true when present")
         case None:
             return None
+
+
+def _read_ttl(ttl: Duration) -> timedelta:
+    try:
+        ttl.ToJsonString()  # the check of seconds, nanoseconds and their signs that ToTimedelta leaves out
+        return ttl.ToTimedelta()
+    except (ValueError, OverflowError):
+        invalid("ttl", f"{ttl.seconds}s {ttl.nanos}ns", TTL_LIMIT)
 
 
 def write_branch(branch: Branch) -> branch_pb2.Branch:

@@ -5,11 +5,12 @@ Types and tool names are those of the Agents SDK's AdvancedSQLiteSession, so tha
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from turntree.limits import parse_json
+import msgspec
 from turntree.model import LetterCase
 
 NOT_JSON = object()
@@ -30,10 +31,17 @@ _TYPES_THAT_NAME_THE_TOOL = frozenset(
 
 
 def parse_stored(payload: bytes) -> Any:
-    """Parse the stored text of an item, which other software may have written; NOT_JSON when it is not JSON."""
+    """Parse the stored text of an item, which other software may have written; NOT_JSON when it is not JSON.
+
+    What Python's `json.dumps` wrote is taken as it is, NaN and Infinity too.
+    """
     try:
-        return parse_json(payload)
-    except ValueError:
+        return msgspec.json.decode(payload)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return json.loads(payload.decode())
+    except (ValueError, RecursionError):
         return NOT_JSON
 
 
@@ -73,13 +81,16 @@ def _name(value: Any) -> str:
 
 
 def texts(item: Any) -> list[str]:
-    """The texts of a message as a person reads them: its content, or the text of each of its parts."""
-    content = item.get("content") if isinstance(item, dict) else None
+    """The texts of a message as a person reads them: its content, or the text of each of its parts.
+
+    No content is an empty text; content with a part that is not an object has no texts at all.
+    """
+    content = item.get("content", "") if isinstance(item, dict) else None
     if isinstance(content, str):
         return [content]
-    if not isinstance(content, list):
+    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
         return []
-    parts = [part.get("text", "") for part in content if isinstance(part, dict)]
+    parts = [part.get("text", "") for part in content]
     return [part for part in parts if isinstance(part, str)]
 
 

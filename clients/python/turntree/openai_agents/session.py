@@ -24,6 +24,7 @@ from turntree.model import (
     BranchPointer,
     CreatedBranch,
     Expiry,
+    ItemsDelta,
     ItemsWindow,
     LetterCase,
     Origin,
@@ -116,35 +117,39 @@ class TurntreeSession:
             return []
         store = await self._store()
         if limit is None and limit_turns is None:
-            return await self._read_all(store, pointer)
-        return await self._read_window(store, pointer, ItemsWindow(limit, limit_turns, whole_exchanges))
+            delta, items = await self._read_all(store, pointer)
+        else:
+            window = ItemsWindow(limit, limit_turns, whole_exchanges)
+            delta, items = await self._read_window(store, pointer, window)
+        if branch_id is None:
+            self._follow(delta.branch)
+        return items
 
-    async def _read_all(self, store: Store, pointer: BranchPointer) -> list[TResponseInputItem]:
+    async def _read_all(self, store: Store, pointer: BranchPointer) -> tuple[ItemsDelta, list[TResponseInputItem]]:
         """All items of a branch; only those are fetched that this process has not read before."""
         cache = cache_of(store)
         known = cache.get(self.session_id, pointer.branch_id)
-        delta = await store.read_items(
-            self.session_id, branch=pointer, cursor=known.cursor if known is not None else None
-        )
-        self._follow(pointer, delta.branch)
+        cursor = known.cursor if known is not None else None
+        delta = await store.read_items(self.session_id, branch=pointer, cursor=cursor)
         try:
             history = applied(known, delta)
         except ValueError:
-            whole = await store.read_items(self.session_id, branch=delta.branch)
-            return shapes.decode_all(whole.items)
+            delta = await store.read_items(self.session_id, branch=delta.branch)
+            return delta, shapes.decode_all(delta.items)
         if history is not known:
             cache.put(self.session_id, delta.branch.branch_id, history)
-        return history.items()
+        return delta, history.items()
 
-    async def _read_window(self, store: Store, pointer: BranchPointer, window: ItemsWindow) -> list[TResponseInputItem]:
+    async def _read_window(
+        self, store: Store, pointer: BranchPointer, window: ItemsWindow
+    ) -> tuple[ItemsDelta, list[TResponseInputItem]]:
         """The items of a window; it is widened when stored items that are not JSON take up its room."""
         limit = window.limit
         while True:
             delta = await store.read_items(self.session_id, branch=pointer, window=window)
-            self._follow(pointer, delta.branch)
             items = shapes.decode_all(delta.items)
             if limit is None or window.limit is None or len(items) >= limit or len(delta.items) < window.limit:
-                return items[-limit:] if limit else items
+                return delta, items[-limit:] if limit else items
             window = replace(window, limit=2 * window.limit)
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
@@ -156,7 +161,7 @@ class TurntreeSession:
 
         async def add() -> None:
             written = await (await self._store()).add_items(self.session_id, payloads, branch=pointer)
-            self._follow(pointer, written.branch)
+            self._follow(written.branch)
 
         try:
             payloads = [shapes.encode(item) for item in items]
@@ -171,7 +176,7 @@ class TurntreeSession:
 
         async def pop() -> bytes | None:
             popped = await (await self._store()).pop_item(self.session_id, branch=pointer)
-            self._follow(pointer, popped.branch)
+            self._follow(popped.branch)
             return popped.item
 
         payload = await self._mutations.run(pop)
@@ -198,7 +203,12 @@ class TurntreeSession:
             ValueError: The turn has no user item, or the name is blank or was used before.
         """
         _refuse_blank(branch_name)
-        return await self._create_branch(BeforeTurn(turn_number), branch_name)
+        try:
+            return await self._create_branch(BeforeTurn(max(turn_number, 0)), branch_name)
+        except NotFound as error:
+            raise ValueError(
+                f"Turn {turn_number} does not contain a user message in branch '{error.facts['branch_id']}'"
+            ) from error
 
     async def create_branch_after_turn(self, turn_number: int, branch_name: str | None = None) -> str:
         """Fork the current branch after a turn's last item, and switch to the new branch.
@@ -207,7 +217,10 @@ class TurntreeSession:
             ValueError: The turn does not exist, or the name is blank or was used before.
         """
         _refuse_blank(branch_name)
-        return await self._create_branch(AfterTurn(turn_number), branch_name)
+        try:
+            return await self._create_branch(AfterTurn(turn_number), branch_name)
+        except NotFound as error:
+            raise ValueError(error.message) from error
 
     async def create_branch_from_head(self, branch_name: str | None = None) -> str:
         """Fork the current branch at its end, with all its items, and switch to the new branch.
@@ -224,30 +237,33 @@ class TurntreeSession:
         Raises:
             ValueError: No turn contains it, or the name is blank or was used before.
         """
-        if branch_name is not None and not branch_name.strip() and await self.find_turns_by_content(search_term):
+        missing = f"No user turns found containing '{search_term}'"
+        if branch_name is not None and not branch_name.strip():
+            if not await self.find_turns_by_content(search_term):
+                raise ValueError(missing)
             _refuse_blank(branch_name)
         try:
             return await self._create_branch(BeforeContent(search_term), branch_name)
         except NotFound as error:
-            raise ValueError(f"No user turns found containing '{search_term}'") from error
+            raise ValueError(missing) from error
 
     async def _create_branch(self, origin: Origin, branch_name: str | None) -> str:
         async def create() -> CreatedBranch:
             pointer = self._pointer
-            created = await (await self._store()).create_branch(
-                self.session_id, origin, branch=pointer, new_branch_id=branch_name
-            )
-            self._follow(pointer, created.source)
+            store = await self._store()
+            try:
+                created = await store.create_branch(self.session_id, origin, branch=pointer, new_branch_id=branch_name)
+            except (AlreadyExists, NotFound):
+                here = await store.get_items(self.session_id, branch=pointer, window=ItemsWindow(0))
+                self._follow(here.branch)
+                raise
+            self._follow(created.source)
             self._switch(created.branch.pointer)
             return created
 
         try:
             created = await self._mutations.run(create)
         except AlreadyExists as error:
-            raise ValueError(error.message) from error
-        except NotFound as error:
-            if error.reason is ErrorReason.CONTENT_NOT_FOUND:
-                raise
             raise ValueError(error.message) from error
         self._logger.debug("Created branch '%s' from '%s'", created.branch.branch_id, created.source.branch_id)
         return created.branch.branch_id
@@ -430,9 +446,11 @@ class TurntreeSession:
 
         async def record() -> None:
             usage = shapes.read_run_usage(result.context_wrapper.usage)
+            if usage is None:
+                return
             mode = UsageMode.ADD if add else UsageMode.REPLACE
             recorded = await (await self._store()).record_usage(self.session_id, usage, branch=pointer, mode=mode)
-            self._follow(pointer, recorded.branch)
+            self._follow(recorded.branch)
 
         try:
             await self._mutations.run(record)
@@ -547,7 +565,7 @@ class TurntreeSession:
         async def replace() -> bool:
             store = await self._store()
             here = await store.get_items(self.session_id, branch=pointer, window=ItemsWindow(0))
-            self._follow(pointer, here.branch)
+            self._follow(here.branch)
             item_count = (await store.get_branch(self.session_id, here.branch.branch_id)).item_count
             if item_count or payloads:
                 await store.replace_items(
@@ -578,10 +596,8 @@ class TurntreeSession:
             return self._pointer
         return None if _cannot_exist(branch_id) else BranchPointer(branch_id)
 
-    def _follow(self, sent: BranchPointer, resolved: BranchPointer) -> None:
-        """Learn from an answer that the session was cleared, unless a branch was read by name."""
-        if sent.generation is None and sent != BranchPointer():
-            return
+    def _follow(self, resolved: BranchPointer) -> None:
+        """Learn from what the current branch was resolved to that the session was cleared."""
         generation, known = resolved.generation or 0, self._pointer.generation
         if known is None or generation > known:
             self._pointer = BranchPointer(MAIN_BRANCH_ID, generation)
@@ -600,7 +616,8 @@ class TurntreeSession:
             return Page(())
         store = await self._store()
         page = await every(lambda token: fetch(store, pointer, token))
-        self._follow(pointer, page.branch)
+        if branch_id is None:
+            self._follow(page.branch)
         return page
 
 

@@ -181,17 +181,23 @@ def _details(details: bytes | None) -> Any:
     return None if parsed is NOT_JSON else parsed
 
 
-def read_run_usage(usage: RunUsage) -> Usage:
-    """The usage of a run as turntree records it."""
+def read_run_usage(usage: RunUsage | None) -> Usage | None:
+    """The usage of a run as turntree records it; None when the run has none."""
+    if usage is None:
+        return None
     return Usage(
         usage.requests or 0,
         usage.input_tokens or 0,
         usage.output_tokens or 0,
         usage.total_tokens or 0,
-        _encode_details(usage.input_tokens_details),
-        _encode_details(usage.output_tokens_details),
+        _encode_details(getattr(usage, "input_tokens_details", None)),
+        _encode_details(getattr(usage, "output_tokens_details", None)),
     )
 
 
 def _encode_details(details: object) -> bytes | None:
-    return json.dumps(details.__dict__).encode() if details else None
+    """Token details as JSON; None when they cannot be written as such, as the SDK's own class does."""
+    try:
+        return json.dumps(details.__dict__).encode() if details else None
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,382 @@
+"""What is wrong for each field of each request, as data, and what the server must say to it.
+
+A row is named `field` where the field means the same in every message, or `Message.field`, which goes before. Fields of
+sub-messages have rows like any other, and so have oneofs. A field that cannot be wrong has a row that says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+from turntree.errors import ErrorReason
+
+from tests.support.items import large, user
+
+MIB = 1024 * 1024
+DAY_S = 24 * 60 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the server holds when it is called.
+
+    Attributes:
+        cursor: Of the branch `main` of the session `s`.
+        item_count: How many items that branch has.
+        page_tokens: By RPC, each of a request with other fields than those of `VALID`.
+    """
+
+    cursor: bytes
+    item_count: int
+    page_tokens: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """A wrong value.
+
+    Attributes:
+        what: What is wrong with it.
+        value: It; None for no value at all, a function for one that the world decides.
+        reason: The reason the server must give.
+        limit: The fact `limit`.
+        shown: The fact `value`, where the reason has one.
+        named: The fact `field`; the field's own name by default.
+        beside: Other fields of the same message that make the value wrong.
+    """
+
+    what: str
+    value: Any
+    reason: ErrorReason
+    limit: str | Callable[[World], str]
+    shown: str | None = None
+    named: str | None = None
+    beside: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CannotBeWrong:
+    """Every value that the wire can carry is right."""
+
+    because: str
+
+
+def required(what: str, value: Any, limit: str, **more: Any) -> Bad:
+    """A value that stands for none."""
+    return Bad(what, value, ErrorReason.FIELD_REQUIRED, limit, **more)
+
+
+def invalid(what: str, value: Any, limit: str | Callable[[World], str], shown: str | None, **more: Any) -> Bad:
+    """A value that the field cannot have."""
+    return Bad(what, value, ErrorReason.FIELD_INVALID, limit, shown, **more)
+
+
+def too_large(what: str, value: Any, limit: str, shown: str, **more: Any) -> Bad:
+    """A value that is too long, or has too many elements."""
+    return Bad(what, value, ErrorReason.FIELD_TOO_LARGE, limit, shown, **more)
+
+
+def _name(bytes_max: int) -> tuple[Bad, ...]:
+    return (
+        required("empty", "", "not blank"),
+        required("blank", " \t\u3000", "not blank"),
+        too_large("too long", "x" * (bytes_max + 1), f"{bytes_max} bytes", f"{bytes_max + 1} bytes"),
+        too_large(
+            "too long in bytes",
+            "\U0001f333" * (bytes_max // 4 + 1),
+            f"{bytes_max} bytes",
+            f"{bytes_max // 4 * 4 + 4} bytes",
+        ),
+    )
+
+
+def _count(name: str | None = None) -> tuple[Bad, ...]:
+    limit = "a whole number of at least 0, in 64 bits"
+    return (
+        invalid("negative", -1, limit, "-1", named=name),
+        invalid("the most negative", -(2**63), limit, str(-(2**63)), named=name),
+    )
+
+
+def _page_size(size_max: int) -> tuple[Bad, ...]:
+    limit = f"0 to {size_max}"
+    return (
+        invalid("negative", -1, limit, "-1"),
+        invalid("too large", size_max + 1, limit, str(size_max + 1)),
+        invalid("the largest", 2**31 - 1, limit, str(2**31 - 1)),
+    )
+
+
+_CURSOR_LIMIT = "a cursor from an earlier answer"
+_BAD_CURSORS = (
+    Bad("garbage", b"garbage", ErrorReason.CURSOR_INVALID, _CURSOR_LIMIT),
+    Bad("of the right length", bytes(25), ErrorReason.CURSOR_INVALID, _CURSOR_LIMIT),
+    Bad("cut", lambda world: world.cursor[:-1], ErrorReason.CURSOR_INVALID, _CURSOR_LIMIT),
+    Bad("longer", lambda world: world.cursor + b"\0", ErrorReason.CURSOR_INVALID, _CURSOR_LIMIT),
+    too_large("too long", bytes(65), "64 bytes", "65 bytes"),
+)
+_CURSOR = (*_BAD_CURSORS, Bad("empty", b"", ErrorReason.CURSOR_INVALID, _CURSOR_LIMIT))
+
+
+def _not_json(what: str, item: bytes) -> Bad:
+    return Bad(
+        f"not JSON: {what}", [user("q"), item], ErrorReason.ITEM_NOT_JSON, "a JSON text in UTF-8", named="items[1]"
+    )
+
+
+_ITEMS = (
+    _not_json("empty", b""),
+    _not_json("unfinished", b'{"role": "user"'),
+    _not_json("two texts", b"{} {}"),
+    _not_json("NaN", b'{"n": NaN}'),
+    _not_json("invalid UTF-8", b'{"content": "\xff"}'),
+    _not_json("UTF-16", '{"role": "user"}'.encode("utf-16")),
+    _not_json("a byte order mark", b"\xef\xbb\xbf{}"),
+    _not_json("nested without end", b"[" * 200_000),
+    too_large(
+        "one too large",
+        [user("q"), large("a", 16 * MIB + 1)],
+        f"{16 * MIB} bytes",
+        f"{16 * MIB + 1} bytes",
+        named="items[1]",
+    ),
+    too_large("all too large", [large("a", 11 * MIB)] * 3, f"{32 * MIB} bytes", f"{33 * MIB} bytes"),
+    too_large("too many", [b"{}"] * 10_001, "10000 items", "10001 items"),
+)
+
+_LABELS = (
+    required("a blank key", {" ": "v"}, "not blank", named="labels key"),
+    too_large("a long key", {"k" * 64: "v"}, "63 bytes", "64 bytes", named="labels key"),
+    too_large("a long value", {"k": "v" * 257}, "256 bytes", "257 bytes", named="labels[k]"),
+    too_large("too many", {f"new-{number}": "v" for number in range(65)}, "64 labels", "65 labels"),
+)
+
+_TIME_LIMIT = "a time from the year 1 to the last whole second of 9999"
+_TIME = (
+    invalid("after the year 9999", Timestamp(seconds=253402300800), _TIME_LIMIT, "253402300800.000000000"),
+    invalid("after the last whole second of it", Timestamp(seconds=253402300799, nanos=10**8), _TIME_LIMIT, None),
+    invalid("before the year 1", Timestamp(seconds=-62135596801), _TIME_LIMIT, "-62135596801.000000000"),
+    invalid("the last number", Timestamp(seconds=2**63 - 1), _TIME_LIMIT, f"{2**63 - 1}.000000000"),
+    invalid("too many nanoseconds", Timestamp(nanos=10**9), _TIME_LIMIT, "0.1000000000"),
+    invalid("negative nanoseconds", Timestamp(nanos=-1), _TIME_LIMIT, None),
+)
+
+_TTL_LIMIT = "longer than 0 and at most 36525 days"
+
+_PAGE_TOKEN_LIMIT = "next_page_token of the same request"
+_PAGE_TOKEN = (
+    *(
+        Bad(what, value, ErrorReason.PAGE_TOKEN_INVALID, _PAGE_TOKEN_LIMIT)
+        for what, value in {
+            "garbage": "garbage",
+            "base64 of garbage": "Z2FyYmFnZQ==",
+            "not ASCII": "\U0001f333",
+            "base64 of another shape": "kwECAw==",
+        }.items()
+    ),
+    too_large("too long", "x" * 4097, "4096 bytes", "4097 bytes"),
+)
+
+OTHER_PAGE_TOKENS = "a token of another request"
+"""Each RPC with a page token is also given all tokens of `World.page_tokens`, which are of other requests."""
+
+
+def other_page_token(rpc_name: str) -> Bad:
+    """The token that another request got."""
+    return Bad(
+        f"{OTHER_PAGE_TOKENS}, {rpc_name}",
+        lambda world: world.page_tokens[rpc_name],
+        ErrorReason.PAGE_TOKEN_INVALID,
+        _PAGE_TOKEN_LIMIT,
+    )
+
+
+def _details(name: str) -> tuple[Bad, ...]:
+    limit = "a JSON object"
+    name = f"usage.{name}"
+    return (
+        invalid("not JSON", b"{", limit, "{", named=name),
+        invalid("an array", b"[1]", limit, "[1]", named=name),
+        invalid("null", b"null", limit, "null", named=name),
+        invalid("a number", b"1", limit, "1", named=name),
+        invalid("invalid UTF-8", b'{"a": "\xff"}', limit, '{"a": "\ufffd"}', named=name),
+        too_large(
+            "too long", b'{"a": "' + b"x" * 64 * 1024 + b'"}', "65536 bytes", f"{64 * 1024 + 9} bytes", named=name
+        ),
+    )
+
+
+def _enum(limit: str) -> tuple[Bad, ...]:
+    return (invalid("no number of it", 99, limit, "99"), invalid("negative", -1, limit, "-1"))
+
+
+ROWS: Mapping[str, tuple[Bad, ...] | CannotBeWrong] = {
+    "session_id": _name(256),
+    "branch_id": _name(256),
+    "other_branch_id": _name(256),
+    "new_branch_id": _name(256),
+    "request_id": _name(128),
+    "branch": CannotBeWrong("absent, it is main; the fields it holds have rows of their own"),
+    "generation": _count(),
+    "cursor": _CURSOR,
+    "expected_cursor": _CURSOR,
+    "ReplaceItemsRequest.expected_cursor": (
+        *_BAD_CURSORS,
+        required("empty", b"", _CURSOR_LIMIT),
+        required("absent", None, _CURSOR_LIMIT),
+    ),
+    "items": (*_ITEMS, required("none", None, "at least 1 item")),
+    "ReplaceItemsRequest.items": _ITEMS,
+    "remove_count": (
+        *_count(),
+        invalid(
+            "more than there are",
+            lambda world: world.item_count + 1,
+            lambda world: f"at most the branch's {world.item_count} items",
+            None,
+        ),
+    ),
+    "window": CannotBeWrong("absent, it is all items; the fields it holds have rows of their own"),
+    "limit": _count(),
+    "limit_turns": _count(),
+    "whole_exchanges": CannotBeWrong("a bool is true or false, and both mean something"),
+    "include_metadata": CannotBeWrong("a bool is true or false, and both mean something"),
+    "all_branches": CannotBeWrong("a bool is true or false, and both mean something"),
+    "page_size": _page_size(1_000),
+    "GetConversationByTurnsRequest.page_size": _page_size(10_000),
+    "ListToolUsageRequest.page_size": _page_size(10_000),
+    "page_token": _PAGE_TOKEN,
+    "turn": _count(),
+    "after_turn": _count(),
+    "content": (too_large("too long", "x" * (64 * 1024 + 1), "65536 bytes", "65537 bytes"),),
+    "head": CannotBeWrong("a message without fields"),
+    "origin": (required("none of it", None, "one of turn, content, head, after_turn"),),
+    "letter_case": _enum("ASCII or UNICODE"),
+    "labels": _LABELS,
+    "UpdateSessionRequest.labels": (
+        *_LABELS,
+        too_large("too many with those there", {"a": "1", "b": "2"}, "64 labels", "65 labels"),
+    ),
+    "remove_labels": (
+        required("a blank key", ["k", ""], "not blank", named="remove_labels[1]"),
+        too_large("a long key", ["k" * 64], "63 bytes", "64 bytes", named="remove_labels[0]"),
+        too_large("too many", ["k"] * 65, "64 labels", "65 labels"),
+    ),
+    "expiry": CannotBeWrong("with none of it, the expiry stays as it is"),
+    "expire_time": _TIME,
+    "ttl": (
+        invalid("0", Duration(), _TTL_LIMIT, "0:00:00"),
+        invalid("negative", Duration(seconds=-1), _TTL_LIMIT, "-1 day, 23:59:59"),
+        invalid("too long", Duration(seconds=36525 * DAY_S, nanos=1000), _TTL_LIMIT, "36525 days, 0:00:00.000001"),
+        invalid("beyond all days", Duration(seconds=2**62), _TTL_LIMIT, None),
+        invalid("too many nanoseconds", Duration(nanos=10**9), _TTL_LIMIT, None),
+        invalid("of two signs", Duration(seconds=2, nanos=-1), _TTL_LIMIT, None),
+    ),
+    "never_expire": (invalid("false", False, "true when present", None),),
+    "active_since": _TIME,
+    "active_before": _TIME,
+    "recorded_since": _TIME,
+    "recorded_before": _TIME,
+    "usage": (required("absent", None, "the figures to record"),),
+    "requests": _count("usage.requests"),
+    "input_tokens": _count("usage.input_tokens"),
+    "output_tokens": _count("usage.output_tokens"),
+    "total_tokens": _count("usage.total_tokens"),
+    "input_tokens_details": _details("input_tokens_details"),
+    "output_tokens_details": _details("output_tokens_details"),
+    "mode": _enum("REPLACE or ADD"),
+    "grouping": (*_enum("SESSION, LABEL or DAY"), required("unspecified", 0, "SESSION, LABEL or DAY")),
+    "label_key": (
+        *(Bad(bad.what, bad.value, bad.reason, bad.limit, bad.shown, beside={"grouping": 2}) for bad in _name(63)),
+        invalid(
+            "absent, grouping by label", None, "given exactly when grouping by label", None, beside={"grouping": 2}
+        ),
+        invalid("given, grouping by day", "k", "given exactly when grouping by label", "k", beside={"grouping": 3}),
+    ),
+}
+
+VALID: Mapping[str, Callable[[World], dict[str, Any]]] = {
+    "AddItems": lambda _: {"session_id": "s", "items": [user("q")], "request_id": "new"},
+    "GetItems": lambda _: {"session_id": "s"},
+    "StreamItems": lambda _: {"session_id": "s"},
+    "PopItem": lambda _: {"session_id": "s", "request_id": "new"},
+    "ReplaceItems": lambda world: {
+        "session_id": "s",
+        "remove_count": 1,
+        "items": [user("q")],
+        "expected_cursor": world.cursor,
+        "request_id": "new",
+    },
+    "ClearSession": lambda _: {"session_id": "s", "request_id": "new"},
+    "GetSession": lambda _: {"session_id": "s"},
+    "ListSessions": lambda _: {},
+    "UpdateSession": lambda _: {"session_id": "s", "request_id": "new"},
+    "DeleteSession": lambda _: {"session_id": "s", "request_id": "new"},
+    "Watch": lambda _: {"session_id": "s"},
+    "CreateBranch": lambda _: {"session_id": "s", "turn": 2, "new_branch_id": "new", "request_id": "new"},
+    "GetBranch": lambda _: {"session_id": "s", "branch_id": "b"},
+    "ListBranches": lambda _: {"session_id": "s"},
+    "DeleteBranch": lambda _: {"session_id": "s", "branch_id": "b", "request_id": "new"},
+    "CompareBranches": lambda _: {"session_id": "s", "branch_id": "main", "other_branch_id": "b"},
+    "ListTurns": lambda _: {"session_id": "s"},
+    "StreamTurns": lambda _: {"session_id": "s"},
+    "SearchTurns": lambda _: {"session_id": "s", "content": "q"},
+    "GetConversationByTurns": lambda _: {"session_id": "s"},
+    "ListToolUsage": lambda _: {"session_id": "s"},
+    "RecordUsage": lambda _: {"session_id": "s", "usage": {"requests": 1}, "request_id": "new"},
+    "GetSessionUsage": lambda _: {"session_id": "s"},
+    "ListTurnUsage": lambda _: {"session_id": "s"},
+    "SummarizeUsage": lambda _: {"grouping": 1},
+}
+"""A request of each RPC that the server accepts, and that would change the database if the RPC can."""
+
+BORDERLINE: Mapping[str, tuple[Any, ...]] = {
+    "session_id": ("x" * 256, "\U0001f333" * 64, "\0", "%"),
+    "branch_id": ("x" * 256,),
+    "new_branch_id": ("x" * 256,),
+    "request_id": ("x" * 128,),
+    "generation": (0, 2**63 - 1),
+    "items": ([b"{}"] * 10_000, [large("a", 16 * MIB)] * 2, [b"null", b" [1e999]\n", b'"\\ud800"']),
+    "limit": (0, 2**63 - 1),
+    "limit_turns": (0, 2**63 - 1),
+    "page_size": (0, 1, 1_000),
+    "GetConversationByTurnsRequest.page_size": (10_000,),
+    "ListToolUsageRequest.page_size": (10_000,),
+    "ListTurnUsageRequest.turn": (0, 2**63 - 1),
+    "SearchTurnsRequest.content": ("x" * 64 * 1024, "", "%_\\"),
+    "letter_case": (0, 2),
+    "labels": ({"k" * 63: "v" * 256, "l": ""}, {f"label-{number}": "w" for number in range(64)}),
+    "UpdateSessionRequest.labels": (
+        {"k" * 63: "v" * 256, "label-1": ""},
+        {f"label-{number}": "w" for number in range(62)},
+    ),
+    "remove_labels": (["k" * 63] * 64,),
+    "expire_time": (Timestamp(seconds=253402300799), Timestamp(seconds=-62135596800)),
+    "ttl": (Duration(nanos=1000), Duration(seconds=36525 * DAY_S)),
+    "active_since": (Timestamp(seconds=253402300799), Timestamp(seconds=-62135596800)),
+    "active_before": (Timestamp(seconds=253402300799), Timestamp(seconds=-62135596800)),
+    "recorded_since": (Timestamp(seconds=253402300799), Timestamp(seconds=-62135596800)),
+    "recorded_before": (Timestamp(seconds=253402300799), Timestamp(seconds=-62135596800)),
+    "input_tokens": (0, 2**63 - 1),
+    "total_tokens": (2**63 - 1,),
+    "input_tokens_details": (b"{}", b'{"a": "' + b"x" * (64 * 1024 - 9) + b'"}', b'{"n": 1e999, "s": "\\ud800"}'),
+    "mode": (0, 2),
+    "grouping": (3,),
+}
+"""Values at the edge that are right; rows are named as in `ROWS`."""
+
+OTHER_REQUESTS: Mapping[str, dict[str, Any]] = {
+    "ListSessions": {"labels": {"of": "t"}},
+    "ListBranches": {"session_id": "t"},
+    "ListTurns": {"session_id": "t"},
+    "SearchTurns": {"session_id": "s", "content": ""},
+    "GetConversationByTurns": {"session_id": "t"},
+    "ListToolUsage": {"session_id": "t"},
+    "ListTurnUsage": {"session_id": "t"},
+    "SummarizeUsage": {"grouping": 3, "labels": {"of": "t"}},
+}
+"""Requests that differ from `VALID` in a field, and have more than one page."""
