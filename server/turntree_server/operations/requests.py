@@ -42,7 +42,7 @@ def once(
     """
     if request_id is None:
         return (yield from operation)
-    fingerprint = hashlib.blake2b(msgspec.msgpack.encode(call), digest_size=16).digest()
+    fingerprint = hashlib.blake2b(msgspec.msgpack.encode(call, order="deterministic"), digest_size=16).digest()
     window_begin = context.now_ms - int(REQUEST_WINDOW.total_seconds() * 1000)
     known = yield Query(
         "SELECT fingerprint, response FROM turntree_requests WHERE request_id = ? AND create_time >= ?",
