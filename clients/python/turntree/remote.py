@@ -86,6 +86,10 @@ _SERVICE_CONFIG = {
 _OPTIONS = (
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ("grpc.enable_retries", 1),
+    # A server that is back is found while a call is still retried, however long it was away: by default gRPC waits up
+    # to two minutes before it tries to connect again, and calls fail meanwhile.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
