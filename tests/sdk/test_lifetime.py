@@ -239,6 +239,28 @@ def test_threads(kind: str, url: str, tmp_path: Path, opened: list[Store]) -> No
     assert len(opened) == 1
 
 
+NEVER_CLOSED = """
+import asyncio, sys
+from turntree.openai_agents import TurntreeSession
+session = TurntreeSession("s", url=sys.argv[1])
+asyncio.run(session.add_items([{"role": "user", "content": "q1"}]))
+"""
+
+
+async def test_never_closed(tmp_path: Path) -> None:
+    """A process that never closes an embedded database ends in good order, and what it wrote is kept."""
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-W", "error", "-c", NEVER_CLOSED, embedded(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=SUBPROCESS_S_MAX,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    async with TurntreeSession("s", url=embedded(tmp_path)) as session:
+        assert outline(await session.get_items()) == ["q1"]
+
+
 # Imports
 
 
