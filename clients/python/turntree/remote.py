@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -107,7 +107,7 @@ class _Connection:
         self.branches: branch_pb2_grpc.BranchServiceAsyncStub = branch_pb2_grpc.BranchServiceStub(self.channel)
         self.turns: turn_pb2_grpc.TurnServiceAsyncStub = turn_pb2_grpc.TurnServiceStub(self.channel)
         self.usage: usage_pb2_grpc.UsageServiceAsyncStub = usage_pb2_grpc.UsageServiceStub(self.channel)
-        self.watches: set[grpc.aio.Call] = set()
+        self.watches: set[grpc.aio.Call] = set()  # `close` ends these, as they never end by themselves
 
 
 class RemoteStore(Store):
@@ -170,9 +170,9 @@ class RemoteStore(Store):
                 raise stopping() from None
             raise
 
-    async def _stream(self, method: Callable[[Any], AsyncIterable[T]], request: Any) -> AsyncIterator[T]:
+    async def _stream(self, call: grpc.aio.UnaryStreamCall[Any, T]) -> AsyncIterator[T]:
         try:
-            async for response in method(request):
+            async for response in call:
                 yield response
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, self.target) from None
@@ -180,6 +180,8 @@ class RemoteStore(Store):
             if self._was_cut():
                 raise stopping() from None
             raise
+        finally:
+            call.cancel()
 
     def _was_cut(self) -> bool:
         """Whether a call was cancelled because the store was closed, and not because its caller was."""
@@ -245,7 +247,7 @@ class RemoteStore(Store):
             window=wire.write_window(window),
             include_metadata=include_metadata,
         )
-        async for response in self._stream(self._connection().sessions.StreamItems, request):
+        async for response in self._stream(self._connection().sessions.StreamItems(request)):
             yield wire.read_delta(response.delta)
 
     async def watch(
@@ -269,8 +271,11 @@ class RemoteStore(Store):
                 cursor=cursor,
                 include_metadata=include_metadata,
             )
+            connection = self._connection()
+            call = connection.sessions.Watch(request)
+            connection.watches.add(call)
             try:
-                async for response in self._stream(self._watch_call, request):
+                async for response in self._stream(call):
                     delta = wire.read_delta(response.delta)
                     last_heard, delay_s = loop.time(), _RESUME_DELAY_S
                     is_news = not resumed or delta.kind is not DeltaKind.UNCHANGED or delta.branch != branch
@@ -280,17 +285,12 @@ class RemoteStore(Store):
             except Unavailable:
                 if self._closed or cursor is None or loop.time() - last_heard > WATCH_RESUME_S_MAX:
                     raise
+            finally:
+                connection.watches.discard(call)
+                call.cancel()
             resumed = True
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, _RESUME_DELAY_S_MAX)
-
-    def _watch_call(self, request: session_pb2.WatchRequest) -> AsyncIterable[session_pb2.WatchResponse]:
-        """A watch that `close` ends, as it would never end by itself."""
-        connection = self._connection()
-        call = connection.sessions.Watch(request)
-        connection.watches.add(call)
-        call.add_done_callback(connection.watches.discard)
-        return call
 
     async def pop_item(
         self,
@@ -486,7 +486,7 @@ class RemoteStore(Store):
         request = wire.request(
             turn_pb2.StreamTurnsRequest, session_id=session_id, branch=wire.write_pointer(branch), cursor=cursor
         )
-        async for response in self._stream(self._connection().turns.StreamTurns, request):
+        async for response in self._stream(self._connection().turns.StreamTurns(request)):
             yield wire.read_turns_delta(response)
 
     async def search_turns(
