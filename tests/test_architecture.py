@@ -76,7 +76,9 @@ ROOMS: Mapping[str, set[str]] = {
         "turntree.store",
         "turntree.v1",
         "turntree.wire",
+        "asyncio",
         "grpc",
+        "grpc_health",
     },
     "turntree_server.settings": {"turntree.limits"},
     "turntree_server.app": {

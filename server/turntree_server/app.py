@@ -11,8 +11,9 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from turntree.errors import Unavailable
 from turntree.limits import MESSAGE_BYTES_MAX, invalid
 from turntree.v1 import branch_pb2, pipeline_pb2, session_pb2, turn_pb2, usage_pb2
 from turntree.v1.branch_pb2_grpc import add_BranchServiceServicer_to_server
@@ -24,6 +25,7 @@ from turntree.v1.usage_pb2_grpc import add_UsageServiceServicer_to_server
 from turntree_server.engine.sqlite import IN_MEMORY, SqliteEngine
 from turntree_server.local_store import LocalStore
 from turntree_server.service.branches import BranchService
+from turntree_server.service.health import HealthService
 from turntree_server.service.interceptor import ErrorInterceptor
 from turntree_server.service.pipeline import PipelineService
 from turntree_server.service.sessions import SessionService
@@ -40,10 +42,21 @@ _SERVICE_NAMES = tuple(
     for file in (session_pb2, branch_pb2, turn_pb2, usage_pb2, pipeline_pb2)
     for service in file.DESCRIPTOR.services_by_name.values()
 )
+_HEALTH_NAME = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 
 class AddressInUse(Exception):
     """The server cannot listen on its address."""
+
+
+async def _open(db: str) -> SqliteEngine:
+    try:
+        return await SqliteEngine.open(db)
+    except Unavailable as error:
+        if error.__cause__ is None:
+            raise
+        # Whoever starts the server may read what no client may: the database library's own words.
+        raise Unavailable(error.reason, f"cannot open {db}: {error.__cause__}") from error
 
 
 async def open_sqlite_store(url: str) -> LocalStore:
@@ -63,7 +76,7 @@ class Server:
         self.host = settings.host
         self.port = settings.port
         self._grace_s = settings.grace_s
-        self._health = health.aio.HealthServicer()
+        self._health = HealthService(_SERVICE_NAMES)
         self._sweeper: asyncio.Task[None] | None = None
         self._grpc = grpc.aio.server(
             interceptors=[ErrorInterceptor()],
@@ -81,7 +94,7 @@ class Server:
         add_UsageServiceServicer_to_server(usage_service, self._grpc)
         add_PipelineServiceServicer_to_server(PipelineService(services), self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
-        reflection.enable_server_reflection((*_SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc)
+        reflection.enable_server_reflection((*_SERVICE_NAMES, _HEALTH_NAME, reflection.SERVICE_NAME), self._grpc)
 
     @classmethod
     async def start(cls, settings: Settings) -> Self:
@@ -91,7 +104,7 @@ class Server:
             Unavailable: STORE_FAILED, when the database cannot be opened.
             AddressInUse: The server cannot listen on its address.
         """
-        server = cls(settings, LocalStore(await SqliteEngine.open(settings.db)))
+        server = cls(settings, LocalStore(await _open(settings.db)))
         try:
             await server._listen()
         except BaseException:
@@ -112,13 +125,11 @@ class Server:
                 f"cannot listen on {self.address}: the address is in use or not of this machine"
             ) from None
         await self._grpc.start()
-        for name in ("", *_SERVICE_NAMES):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def stop(self) -> None:
         """Let calls in flight finish, tell watchers to resume elsewhere, then close the database."""
-        await self._health.enter_graceful_shutdown()
+        self._health.stop_serving()
         if self._sweeper is not None:
             self._sweeper.cancel()
             with contextlib.suppress(asyncio.CancelledError):

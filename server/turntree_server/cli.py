@@ -10,6 +10,9 @@ import platform
 import sys
 from importlib.metadata import version
 
+# gRPC reads this when it is loaded. Its own complaint about an address would stand beside ours, which says it better.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 from turntree.errors import TurntreeError
 
 from turntree_server import __version__

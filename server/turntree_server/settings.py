@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from turntree.limits import invalid
@@ -27,6 +28,12 @@ class Settings:
     port: int = 50051
     grace_s: float = GRACE_S_DEFAULT
 
+    def __post_init__(self) -> None:
+        if not self.db.strip():
+            invalid("--db", self.db, "a path, or :memory:")
+        if not 0 <= self.grace_s < math.inf:
+            invalid("--grace", self.grace_s, "a number of seconds from 0 on")
+
 
 def read_listen(listen: str) -> tuple[str, int]:
     """Read `HOST:PORT`.
@@ -35,6 +42,6 @@ def read_listen(listen: str) -> tuple[str, int]:
         InvalidArgument: FIELD_INVALID.
     """
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         invalid("--listen", listen, "HOST:PORT with a port from 0 to 65535")
     return host, int(port)

@@ -239,6 +239,28 @@ def test_threads(kind: str, url: str, tmp_path: Path, opened: list[Store]) -> No
     assert len(opened) == 1
 
 
+NEVER_CLOSED = """
+import asyncio, sys
+from turntree.openai_agents import TurntreeSession
+session = TurntreeSession("s", url=sys.argv[1])
+asyncio.run(session.add_items([{"role": "user", "content": "q1"}]))
+"""
+
+
+async def test_never_closed(tmp_path: Path) -> None:
+    """A process that never closes an embedded database ends in good order, and what it wrote is kept."""
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-W", "error", "-c", NEVER_CLOSED, embedded(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=SUBPROCESS_S_MAX,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    async with TurntreeSession("s", url=embedded(tmp_path)) as session:
+        assert outline(await session.get_items()) == ["q1"]
+
+
 # Imports
 
 
@@ -322,21 +344,21 @@ async def test_cut_in_mid_call(url: str, session_id: str) -> None:
 # A server that goes and comes back
 
 
-@pytest.mark.parametrize("gone", [False, True])
-async def test_conversation_outlives_a_restart(own_server: ServerProcess, gone: bool) -> None:
-    """The conversation goes on with the same session object after a restart, also when it is asked too soon."""
+@pytest.mark.parametrize("asked_meanwhile", [0, 3])
+async def test_conversation_outlives_a_restart(own_server: ServerProcess, asked_meanwhile: int) -> None:
+    """The conversation goes on with the same session object once the server is back, however long it was missed."""
     model = answering("a1", "a2")
     agent = Agent("Assistant", model=model)
     async with TurntreeSession("s", url=own_server.address) as session:
         await session.store_run_usage(await Runner.run(agent, "q1", session=session))
         await session.create_branch_from_head("other")
         await asyncio.to_thread(own_server.stop)
-        restarting = asyncio.create_task(asyncio.to_thread(own_server.start_again))
-        if not gone:
-            await restarting
+        for _ in range(asked_meanwhile):
+            with pytest.raises(Unavailable):
+                await asyncio.wait_for(session.get_items(), WAIT_S_MAX)
+        await asyncio.to_thread(own_server.start_again)
         result = await asyncio.wait_for(Runner.run(agent, "q2", session=session), WAIT_S_MAX)
         await session.store_run_usage(result)
-        await restarting
         assert heard(model) == ["q1", "a1", "q2"]
         assert outline(await session.get_items()) == ["q1", "a1", "q2", "a2"]
         assert {row["branch_id"]: row["is_current"] for row in await session.list_branches()} == {

@@ -70,6 +70,8 @@ _RESUME_DELAY_S = 0.1
 _RESUME_DELAY_S_MAX = 2.0
 
 _OPTIONS = (
+    # A server that is back is found while a call is still retried, however long it was away: by default gRPC waits up
+    # to two minutes before it tries to connect again, and calls fail meanwhile.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
