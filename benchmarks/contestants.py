@@ -49,7 +49,7 @@ class Session(Protocol):
         """Append items."""
 
 
-SessionFactory = Callable[[str], Session]
+SessionFactory = Callable[[str, str], Session]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +78,12 @@ class Bench:
         """What this mode uses."""
         return full if self.full else quick
 
-    def open(self, names: Sequence[str], session_id: str) -> dict[str, Session]:
-        """The same session with each of these contestants."""
-        sessions = {name: self.sessions[name](session_id) for name in names}
+    def open(self, names: Sequence[str], session_id: str, file: str) -> dict[str, Session]:
+        """The same session with each of these contestants; the SDK's SQLite sessions keep it in the file named.
+
+        They slow down with what else their file holds, and turntree does not: it has all sessions in one file.
+        """
+        sessions = {name: self.sessions[name](session_id, file) for name in names}
         self.open_sessions.extend(sessions.values())
         return sessions
 
@@ -109,18 +112,19 @@ async def opened(folder: Path, full: bool) -> AsyncIterator[Bench]:
             engine = create_async_engine(postgres_url, pool_size=_POOL_SIZE, max_overflow=0)
             clients.push_async_callback(engine.dispose)
 
-            def advanced(session_id: str) -> Session:
-                return AdvancedSQLiteSession(session_id=session_id, db_path=folder / "advanced.db", create_tables=True)
+            def advanced(session_id: str, file: str) -> Session:
+                path = folder / f"advanced-{file}.db"
+                return AdvancedSQLiteSession(session_id=session_id, db_path=path, create_tables=True)
 
             sessions: dict[str, SessionFactory] = {
-                REMOTE: lambda session_id: TurntreeSession(session_id, url=address),
-                EMBEDDED: lambda session_id: TurntreeSession(session_id, url=f"sqlite:///{folder}/embedded.db"),
-                SQLITE: lambda session_id: SQLiteSession(session_id, folder / "sqlite.db"),
+                REMOTE: lambda session_id, _: TurntreeSession(session_id, url=address),
+                EMBEDDED: lambda session_id, _: TurntreeSession(session_id, url=f"sqlite:///{folder}/embedded.db"),
+                SQLITE: lambda session_id, file: SQLiteSession(session_id, folder / f"sqlite-{file}.db"),
                 ADVANCED: advanced,
-                REDIS: lambda session_id: RedisSession(session_id, redis_client=redis_client),
-                SQLALCHEMY: lambda session_id: SQLAlchemySession(session_id, engine=engine, create_tables=True),
-                ECHO: lambda _: EchoSession(echo.unary),
-                ECHO_STREAM: lambda _: EchoSession(echo.on_stream),
+                REDIS: lambda session_id, _: RedisSession(session_id, redis_client=redis_client),
+                SQLALCHEMY: lambda session_id, _: SQLAlchemySession(session_id, engine=engine, create_tables=True),
+                ECHO: lambda *_: EchoSession(echo.unary),
+                ECHO_STREAM: lambda *_: EchoSession(echo.on_stream),
             }
             bench = Bench(full, folder, sessions, echo, address, server_pid)
             clients.push_async_callback(bench.close_sessions)

@@ -23,7 +23,7 @@ async def against_advanced(bench: Bench, report: Report) -> None:
     """Row 7, through the method that both classes have. A fork is undone before the next one."""
     history = ItemWriter("row 7").history(_ITEMS)
     wanted = str(history[1_000 * ITEMS_A_TURN]["content"])[20:60]
-    sessions = bench.open((REMOTE, EMBEDDED, ADVANCED), "row-7")
+    sessions = bench.open((REMOTE, EMBEDDED, ADVANCED), "row-7", "row-7")
     await fill(sessions, history)
     queries: dict[str, Query] = {
         "get_conversation_turns": lambda session: session.get_conversation_turns(),

@@ -58,7 +58,8 @@ async def _filled_histories(bench: Bench, length: int, rounds: int, turns_each: 
     writer = ItemWriter(f"row 1, {length}")
     histories = []
     for number in range((rounds + turns_each - 1) // turns_each):
-        history = bench.open((*CONTESTANTS, ECHO, ECHO_STREAM), f"row-1-{length}-{number}")
+        name = f"row-1-{length}-{number}"
+        history = bench.open((*CONTESTANTS, ECHO, ECHO_STREAM), name, name)
         await fill(history, writer.history(length - ITEMS_A_TURN * turns_each // 2))
         histories.append(history)
     return histories
@@ -109,9 +110,10 @@ async def _closed_loops(
 
 async def _filled_sessions(bench: Bench, length: int, level: int, growth: int) -> list[dict[str, Session]]:
     writer = ItemWriter(f"row 2, {length}, {level}")
+    file = f"row-2-{length}-{level}"
     sessions = []
     for number in range(SESSIONS):
-        session = bench.open((*CONTESTANTS, ECHO), f"row-2-{length}-{level}-{number}")
+        session = bench.open((*CONTESTANTS, ECHO), f"{file}-{number}", file)
         await fill(session, writer.history(length - growth // 2))
         sessions.append(session)
     return sessions

@@ -92,7 +92,8 @@ class Server:
         add_BranchServiceServicer_to_server(branch_service, self._grpc)
         add_TurnServiceServicer_to_server(turn_service, self._grpc)
         add_UsageServiceServicer_to_server(usage_service, self._grpc)
-        add_PipelineServiceServicer_to_server(PipelineService(services), self._grpc)
+        self._pipeline = PipelineService(services)
+        add_PipelineServiceServicer_to_server(self._pipeline, self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         reflection.enable_server_reflection((*_SERVICE_NAMES, _HEALTH_NAME, reflection.SERVICE_NAME), self._grpc)
 
@@ -136,6 +137,7 @@ class Server:
                 await self._sweeper
         stopped = asyncio.create_task(self._grpc.stop(self._grace_s))
         self.store.end_watches()
+        self._pipeline.end()
         await stopped
         await self.store.close()
 

@@ -99,6 +99,9 @@ class Pipeline:
         try:
             while True:
                 await self._has_unsent.wait()
+                if self._is_closed and not self._unsent:
+                    await stream.done_writing()
+                    return
                 batch: list[pb.PipelineCall] = []
                 size = 0
                 while self._unsent and len(batch) < _CALLS_A_MESSAGE_MAX and size < _MESSAGE_BYTES_MAX:
@@ -149,11 +152,8 @@ class Pipeline:
     async def close(self) -> None:
         """Let the calls at work finish, then end the stream."""
         self._is_closed = True
-        if self._stream is None:
-            return
         if self._waiting:
             await asyncio.wait(list(self._waiting.values()))
-        stream = self._stream
-        if stream is not None:
-            stream.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            self._has_unsent.set()
+            await asyncio.wait(self._tasks)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import grpc.aio
-from turntree.errors import ErrorReason, InvalidArgument
+from turntree.errors import ErrorReason, InvalidArgument, stopping
 from turntree.rpc_errors import to_status_message
 from turntree.v1 import pipeline_pb2 as pb
 from turntree.v1.pipeline_pb2_grpc import PipelineServiceServicer
@@ -23,6 +23,7 @@ class PipelineService(PipelineServiceServicer):
     """Runs the calls of a stream side by side, on the handlers of the services they belong to."""
 
     def __init__(self, services: Iterable[object]) -> None:
+        self._ending = asyncio.Event()
         by_name = {name: getattr(service, name) for service in services for name in dir(service) if name[0].isupper()}
         fields = pb.PipelineCall.DESCRIPTOR.oneofs_by_name["request"].fields
         self._handlers: dict[str, Handler] = {
@@ -33,17 +34,34 @@ class PipelineService(PipelineServiceServicer):
 
     async def Pipeline(self, request_iterator: AsyncIterator[pb.PipelineRequest], context: Context) -> None:  # type: ignore[override]
         calls = _Calls(context, self._handlers)
+        reading = asyncio.create_task(self._read(context, calls))
+        ending = asyncio.create_task(self._ending.wait())
         try:
-            while (request := await context.read()) is not grpc.aio.EOF:
-                if isinstance(request, Malformed):
-                    request.refuse()
-                for call in request.calls:
-                    if calls.at_work >= CALLS_AT_WORK_MAX:
-                        await calls.room()
-                    calls.start(call)
+            await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                await calls.finish()
+                raise stopping()
+            await reading
             await calls.finish()
         finally:
-            calls.cancel()
+            reading.cancel()
+            ending.cancel()
+            await calls.cancel()
+
+    def end(self) -> None:
+        """End every stream once its calls at work are done, so that clients go on elsewhere."""
+        self._ending.set()
+
+    @staticmethod
+    async def _read(context: Context, calls: _Calls) -> None:
+        """Start every call that comes in."""
+        while (request := await context.read()) is not grpc.aio.EOF:
+            if isinstance(request, Malformed):
+                request.refuse()
+            for call in request.calls:
+                if calls.at_work >= CALLS_AT_WORK_MAX:
+                    await calls.room()
+                calls.start(call)
 
 
 class _Calls:
@@ -76,10 +94,12 @@ class _Calls:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def cancel(self) -> None:
-        """Give up what is at work; nobody waits for it."""
-        for task in self._tasks:
+    async def cancel(self) -> None:
+        """Give up what is at work, since nobody waits for it; nothing uses the stream any more then."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _carry_out(self, call: pb.PipelineCall) -> None:
         reply = await self._reply(call)
