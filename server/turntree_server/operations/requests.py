@@ -16,7 +16,7 @@ T = TypeVar("T")
 REQUEST_WINDOW = timedelta(hours=24)
 """How long the answer to a request is kept."""
 
-_PRUNED_AT_ONCE = 4
+_PRUNED_EVERY = 64
 
 
 def once(
@@ -43,7 +43,10 @@ def once(
     if request_id is None:
         return (yield from operation)
     fingerprint = hashlib.blake2b(msgspec.msgpack.encode(call, order="deterministic"), digest_size=16).digest()
-    known = yield Query("SELECT fingerprint, response FROM turntree_requests WHERE request_id = ?", (request_id,))
+    known = yield Query(
+        "SELECT fingerprint, response FROM turntree_requests WHERE request_id = ? AND create_time >= ?",
+        (request_id, _window_begin(context)),
+    )
     if known:
         operation.close()
         first_fingerprint, response = known[0]
@@ -55,16 +58,36 @@ def once(
             )
         return msgspec.msgpack.decode(response, type=result_type)
     result = yield from operation
-    yield Query(
-        "INSERT INTO turntree_requests (request_id, fingerprint, response, create_time) VALUES (?, ?, ?, ?)",
+    recorded = yield Query(
+        """
+        INSERT INTO turntree_requests (request_id, fingerprint, response, create_time) VALUES (?, ?, ?, ?)
+        ON CONFLICT (request_id) DO UPDATE SET
+            fingerprint = excluded.fingerprint, response = excluded.response, create_time = excluded.create_time
+        RETURNING id
+        """,
         (request_id, fingerprint, msgspec.msgpack.encode(result), context.now_ms),
     )
-    yield Query(
+    if recorded[0][0] % _PRUNED_EVERY == 0:
+        yield from forget_old_requests(context)
+    return result
+
+
+def forget_old_requests(context: Context) -> Operation[int]:
+    """Forget the oldest answers, as far as they are before the window, and count them.
+
+    It takes more at a time than are written between two mutations that do this, so that they never pile up.
+    """
+    forgotten = yield Query(
         """
         DELETE FROM turntree_requests WHERE id IN (
-            SELECT id FROM turntree_requests WHERE create_time < ? ORDER BY id LIMIT ?
-        )
+            SELECT id FROM (SELECT id, create_time FROM turntree_requests ORDER BY id LIMIT ?) AS oldest
+            WHERE create_time < ?
+        ) RETURNING id
         """,
-        (context.now_ms - int(REQUEST_WINDOW.total_seconds() * 1000), _PRUNED_AT_ONCE),
+        (2 * _PRUNED_EVERY, _window_begin(context)),
     )
-    return result
+    return len(forgotten)
+
+
+def _window_begin(context: Context) -> int:
+    return context.now_ms - int(REQUEST_WINDOW.total_seconds() * 1000)
