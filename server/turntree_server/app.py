@@ -147,6 +147,7 @@ class Server:
             await asyncio.sleep(_EXPIRY_SWEEP_S)
             try:
                 await self.store.delete_expired_sessions()
+                await self.store.forget_old_requests()
             except Exception:  # the next sweep tries again
                 log.exception("expired sessions could not be removed")
 

@@ -48,6 +48,7 @@ from turntree_server.operations import (
     branches,
     purge,
     read_items,
+    requests,
     search,
     sessions,
     turns,
@@ -259,6 +260,16 @@ class LocalStore(Store):
     async def delete_session(self, session_id: str, *, request_id: str | None = None) -> None:
         check(session_id=session_id)
         await self._write(type(None), request_id, sessions.delete_session, session_id)
+
+    async def forget_old_requests(self) -> int:
+        """Remove the answers to requests that are older than the window in which a repeat gets them, and count them.
+
+        Mutations do this on their way; this does it for a store that nobody writes to.
+        """
+        count = 0
+        while forgotten := await self.engine.write(partial(requests.forget_old_requests, self._context()), ""):
+            count += forgotten
+        return count
 
     async def delete_expired_sessions(self) -> int:
         """Remove the sessions whose expiry has passed from the database, and count them.

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
 from turntree.limits import CHUNK_BYTES
 from turntree.model import AtHead, DeltaKind, ItemsDelta, ItemsWindow
 from turntree.store import Store
+from turntree_server.local_store import LocalStore
 
 from tests.support.items import large, user
 from tests.support.reading import applied, collected, items_of
@@ -97,6 +102,22 @@ async def test_rewrite_in_mid_stream(store: Store) -> None:
     rest = await collected(store.stream_items("s", cursor=parts[0].cursor))
     assert rest[0].kind is DeltaKind.REPLACED
     assert (applied(rest), rest[-1].cursor) == ([LONG[0], user("short")], changed.cursor)
+
+
+async def test_rewrite_in_mid_read(local_store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rewrite while `read_items` reads on makes the whole answer REPLACED."""
+    first = await local_store.add_items("s", LONG[:1])
+    last = await local_store.add_items("s", LONG[1:])
+    stream_items = local_store.stream_items
+
+    async def rewrite_and_stream(session_id: str, **options: Any) -> AsyncIterator[ItemsDelta]:
+        await local_store.replace_items("s", len(LONG) - 2, [user("short")], expected_cursor=last.cursor)
+        async for delta in stream_items(session_id, **options):
+            yield delta
+
+    monkeypatch.setattr(local_store, "stream_items", rewrite_and_stream)
+    read = await local_store.read_items("s", cursor=first.cursor)
+    assert (read.kind, list(read.items)) == (DeltaKind.REPLACED, [*LONG[:2], user("short")])
 
 
 async def test_clear_in_mid_stream(store: Store) -> None:

@@ -21,6 +21,7 @@ from turntree.model import (
     UsageTotal,
 )
 from turntree.store import Store
+from turntree_server.local_store import LocalStore
 
 from tests.conftest import OpenStore
 from tests.support.clock import StillClock
@@ -204,3 +205,13 @@ async def test_usage_is_added_once(store: Store) -> None:
         await store.record_usage("s", USAGE, mode=UsageMode.ADD, request_id="once")
     await store.record_usage("s", USAGE, mode=UsageMode.ADD, request_id="twice")
     assert await store.get_session_usage("s") == UsageTotal(2, 20, 10, 30, 1)
+
+
+async def test_forgotten_without_mutations(local_store: LocalStore, clock: StillClock) -> None:
+    """A store that nobody writes to forgets old answers too: none is left a day after the last mutation."""
+    for number in range(300):
+        await local_store.add_items("s", [user("hi")], request_id=f"request {number}")
+    assert await local_store.forget_old_requests() == 0
+    clock.advance(hours=25)
+    assert await local_store.forget_old_requests() == 300
+    assert await local_store.forget_old_requests() == 0

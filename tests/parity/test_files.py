@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +181,20 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
     found: list[tuple[Any, ...]] = connection.execute(query).fetchall()
     connection.close()
     return found
+
+
+async def test_a_plain_session_begun_while_served(db: Path) -> None:
+    """What a plain SQLiteSession of another process wrote to an open file comes before what turntree adds to it."""
+    session_id = "plain"
+    async with TurntreeSession("first", url=f"sqlite:///{db}") as first:
+        await first.add_items([user("hi")])
+        writes = (
+            "import asyncio, sys; from agents.memory import SQLiteSession;"
+            "asyncio.run(SQLiteSession(sys.argv[1], sys.argv[2]).add_items([{'role': 'user', 'content': 'one'}]))"
+        )
+        command = [sys.executable, "-c", writes, session_id, str(db)]
+        await asyncio.to_thread(subprocess.run, command, check=True, timeout=60)
+        async with TurntreeSession(session_id, url=f"sqlite:///{db}") as session:
+            await session.add_items([user("two")])
+            turns = await session.get_conversation_turns()
+            assert [(turn["turn"], turn["content"]) for turn in turns] == [(1, "one"), (2, "two")]

@@ -55,7 +55,9 @@ class ServerProcess:
         """End the server as a crash would, unless it has ended."""
         if self.process.poll() is None:
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
     def start_again(self) -> None:
         """After `stop` or `kill`, start another process on the same database and address."""

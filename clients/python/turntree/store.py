@@ -170,6 +170,7 @@ class Store(ABC):
 
         Raises:
             InvalidArgument: Also FIELD_INVALID, when the branch has fewer items than `remove_count`.
+            NotFound: BRANCH_NOT_FOUND, when the branch id was never created.
             Conflict: CURSOR_MISMATCH.
             FailedPrecondition: REQUEST_ID_REUSED.
         """
@@ -248,7 +249,7 @@ class Store(ABC):
         """Fork a branch: the new one shows its items up to `origin`, shared and not copied, and goes its own way.
 
         Raises:
-            NotFound: TURN_NOT_FOUND or CONTENT_NOT_FOUND.
+            NotFound: BRANCH_NOT_FOUND, TURN_NOT_FOUND or CONTENT_NOT_FOUND.
             AlreadyExists: BRANCH_ID_USED; an id once used is never used again in its session.
             FailedPrecondition: REQUEST_ID_REUSED.
         """
@@ -265,7 +266,10 @@ class Store(ABC):
     async def list_branches(
         self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
     ) -> Page[Branch]:
-        """List the branches that hold items, the oldest first. The page's `branch` is the caller's, resolved."""
+        """List the branches that hold items, the oldest first; of the same second, by id.
+
+        The page's `branch` is the caller's, resolved.
+        """
 
     @abstractmethod
     async def delete_branch(self, session_id: str, branch_id: str, *, request_id: str | None = None) -> DeletedBranch:

@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 import aiosqlite
 from turntree.errors import ErrorReason, Unavailable, stopping
 
+from turntree_server.engine import open_files
 from turntree_server.engine.engine import Engine, Listener
 from turntree_server.engine.listeners import Listeners
 from turntree_server.engine.migrate import migrate
@@ -52,7 +53,11 @@ class SqliteEngine(Engine):
         """
         require_sound_sqlite()
         engine = cls(str(path))
-        await engine._writer.open()
+        try:
+            await engine._writer.open()
+        except BaseException:
+            open_files.release(engine.path)
+            raise
         if engine.path != IN_MEMORY:
             engine._readers = [_Reader(engine.path) for _ in range(_READERS)]
             await asyncio.gather(*engine._readers)
@@ -85,6 +90,7 @@ class SqliteEngine(Engine):
         self._closed = True
         await self._writer.close()
         await asyncio.gather(*(reader.close() for reader in self._readers))
+        open_files.release(self.path)
         self._listeners.notify_all()
 
     def _open_writer(self) -> Connection:
@@ -92,6 +98,8 @@ class SqliteEngine(Engine):
             raise Unavailable(
                 ErrorReason.STORE_FAILED, f"cannot open {self.path}: the folder {Path(self.path).parent} does not exist"
             )
+        if self.path != IN_MEMORY:
+            open_files.claim(self.path)
         connection = connect(self.path)
         if migrate(connection):
             _in_transaction(connection, reserve_branch_ids())

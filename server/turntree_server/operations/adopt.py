@@ -6,7 +6,7 @@ from turntree.model import MAIN_BRANCH_ID
 
 from turntree_server.operations import content
 from turntree_server.operations.statement import Many, Operation, Query
-from turntree_server.operations.write_items import INSERT_STRUCTURE, touch_generation
+from turntree_server.operations.structure import INSERT_STRUCTURE, touch_generation
 
 
 def plain_sessions() -> Operation[tuple[str, ...]]:
@@ -19,6 +19,20 @@ def plain_sessions() -> Operation[tuple[str, ...]]:
         """
     )
     return tuple(session_id for (session_id,) in rows)
+
+
+def adopt_if_plain(session_id: str) -> Operation[bool]:
+    """Adopt a session that a plain SQLiteSession began after the file was opened, and say whether it did."""
+    plain = yield Query(
+        """
+        SELECT 1 WHERE EXISTS (SELECT 1 FROM agent_messages WHERE session_id = ?)
+            AND NOT EXISTS (SELECT 1 FROM message_structure WHERE session_id = ?)
+        """,
+        (session_id, session_id),
+    )
+    if plain:
+        yield from adopt_plain_session(session_id)
+    return bool(plain)
 
 
 def adopt_plain_session(session_id: str) -> Operation[None]:

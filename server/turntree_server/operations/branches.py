@@ -33,8 +33,8 @@ from turntree_server.operations.branch_state import (
 from turntree_server.operations.purge import purge_if_expired, purge_orphans
 from turntree_server.operations.search import search_turns
 from turntree_server.operations.statement import Context, Operation, Query, Row, from_timestamp, to_ms
+from turntree_server.operations.structure import last_sequence_number
 from turntree_server.operations.tokens import EMPTY, Position, read_page_token, write_cursor, write_page_token
-from turntree_server.operations.write_items import last_sequence_number
 
 _BRANCH_COLUMNS = """
     s.branch_id, COUNT(*), COUNT(CASE WHEN s.message_type = 'user' THEN 1 END), MIN(s.created_at),
@@ -49,6 +49,8 @@ def create_branch(
 ) -> Operation[CreatedBranch]:
     """Fork a branch. See `Store.create_branch`."""
     source = yield from resolve_for_write(context, session_id, branch)
+    if source.is_empty and not (yield from is_branch_id_used(session_id, source.branch_id)):
+        raise branch_not_found(session_id, source.branch_id)
     match origin:
         case BeforeTurn(turn):
             yield from _require_user_item(session_id, source.branch_id, turn)

@@ -43,10 +43,9 @@ def once(
     if request_id is None:
         return (yield from operation)
     fingerprint = hashlib.blake2b(msgspec.msgpack.encode(call, order="deterministic"), digest_size=16).digest()
-    window_begin = context.now_ms - int(REQUEST_WINDOW.total_seconds() * 1000)
     known = yield Query(
         "SELECT fingerprint, response FROM turntree_requests WHERE request_id = ? AND create_time >= ?",
-        (request_id, window_begin),
+        (request_id, _window_begin(context)),
     )
     if known:
         operation.close()
@@ -69,18 +68,26 @@ def once(
         (request_id, fingerprint, msgspec.msgpack.encode(result), context.now_ms),
     )
     if recorded[0][0] % _PRUNED_EVERY == 0:
-        yield from _prune(window_begin)
+        yield from forget_old_requests(context)
     return result
 
 
-def _prune(window_begin: int) -> Operation[None]:
-    """Forget the oldest requests, as far as they are before the window: more than came since this was last done."""
-    yield Query(
+def forget_old_requests(context: Context) -> Operation[int]:
+    """Forget the oldest answers, as far as they are before the window, and count them.
+
+    It takes more at a time than are written between two mutations that do this, so that they never pile up.
+    """
+    forgotten = yield Query(
         """
         DELETE FROM turntree_requests WHERE id IN (
             SELECT id FROM (SELECT id, create_time FROM turntree_requests ORDER BY id LIMIT ?) AS oldest
             WHERE create_time < ?
-        )
+        ) RETURNING id
         """,
-        (2 * _PRUNED_EVERY, window_begin),
+        (2 * _PRUNED_EVERY, _window_begin(context)),
     )
+    return len(forgotten)
+
+
+def _window_begin(context: Context) -> int:
+    return context.now_ms - int(REQUEST_WINDOW.total_seconds() * 1000)

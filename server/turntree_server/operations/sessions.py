@@ -22,8 +22,8 @@ from turntree_server.operations.statement import (
     to_ms,
     to_timestamp,
 )
+from turntree_server.operations.structure import touch_session
 from turntree_server.operations.tokens import read_page_token, write_page_token
-from turntree_server.operations.write_items import touch_session
 
 _SESSION_COLUMNS = """
     a.session_id, a.created_at, a.updated_at, t.expire_time,

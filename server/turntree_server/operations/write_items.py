@@ -9,6 +9,7 @@ from turntree.limits import invalid, parse_item
 from turntree.model import BranchPointer, Popped, Written
 
 from turntree_server.operations import content
+from turntree_server.operations.adopt import adopt_if_plain
 from turntree_server.operations.branch_state import (
     BranchState,
     branch_not_found,
@@ -19,14 +20,8 @@ from turntree_server.operations.branch_state import (
 )
 from turntree_server.operations.purge import purge_orphans
 from turntree_server.operations.statement import Context, Many, Operation, Query
+from turntree_server.operations.structure import INSERT_STRUCTURE, last_sequence_number, touch_session
 from turntree_server.operations.tokens import Position
-
-INSERT_STRUCTURE = """
-    INSERT INTO message_structure (
-        session_id, message_id, branch_id, message_type, sequence_number,
-        user_turn_number, branch_turn_number, tool_name, created_at
-    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +64,8 @@ def add_items(
 def _resolve_used(context: Context, session_id: str, pointer: BranchPointer) -> Operation[BranchState]:
     """Resolve a pointer to a branch that items may be written to: one that holds items, or whose id is reserved."""
     state = yield from resolve_for_write(context, session_id, pointer)
+    if state.is_empty and (yield from adopt_if_plain(session_id)):
+        state = yield from resolve_for_write(context, session_id, pointer)
     if state.is_empty and not (yield from is_branch_id_used(session_id, state.branch_id)):
         raise branch_not_found(session_id, state.branch_id)
     return state
@@ -108,35 +105,6 @@ def append(
     structure_rows = yield Many(INSERT_STRUCTURE, structure)
     first_id = structure_rows[0][0] if state.is_empty else state.position.first_id
     return BranchState(state.pointer, Position(first_id, structure_rows[-1][0]), turn, branch_turn)
-
-
-def touch_session(context: Context, session_id: str) -> Operation[None]:
-    """Create a session if it does not exist, and make it the last active one."""
-    yield Query(
-        """
-        INSERT INTO agent_sessions (session_id, created_at, updated_at) VALUES (?, ?, ?)
-        ON CONFLICT (session_id) DO UPDATE SET updated_at = excluded.updated_at
-        """,
-        (session_id, context.timestamp, context.timestamp),
-    )
-    yield from touch_generation(session_id)
-
-
-def touch_generation(session_id: str) -> Operation[None]:
-    """Give a session that has no generation yet its first."""
-    yield Query(
-        "INSERT INTO session_clear_generations (session_id) VALUES (?) ON CONFLICT (session_id) DO NOTHING",
-        (session_id,),
-    )
-
-
-def last_sequence_number(session_id: str) -> Operation[int]:
-    """The highest sequence number of a session over all its branches, or 0."""
-    rows = yield Query(
-        "SELECT COALESCE(MAX(sequence_number), 0) FROM message_structure WHERE session_id = ?", (session_id,)
-    )
-    number: int = rows[0][0]
-    return number
 
 
 def pop_item(

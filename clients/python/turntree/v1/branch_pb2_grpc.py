@@ -80,6 +80,7 @@ class BranchServiceServicer:
 
         Errors include:
         - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID or FIELD_TOO_LARGE.
+        - NOT_FOUND with BRANCH_NOT_FOUND: the source branch id was never created.
         - NOT_FOUND with TURN_NOT_FOUND: no user item in that turn of the source branch.
         - NOT_FOUND with CONTENT_NOT_FOUND: no user item contains the text.
         - ALREADY_EXISTS with BRANCH_ID_USED.

@@ -45,6 +45,7 @@ class BranchServiceStub:
 
     Errors include:
     - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID or FIELD_TOO_LARGE.
+    - NOT_FOUND with BRANCH_NOT_FOUND: the source branch id was never created.
     - NOT_FOUND with TURN_NOT_FOUND: no user item in that turn of the source branch.
     - NOT_FOUND with CONTENT_NOT_FOUND: no user item contains the text.
     - ALREADY_EXISTS with BRANCH_ID_USED.
@@ -105,6 +106,7 @@ class BranchServiceAsyncStub(BranchServiceStub):
 
     Errors include:
     - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID or FIELD_TOO_LARGE.
+    - NOT_FOUND with BRANCH_NOT_FOUND: the source branch id was never created.
     - NOT_FOUND with TURN_NOT_FOUND: no user item in that turn of the source branch.
     - NOT_FOUND with CONTENT_NOT_FOUND: no user item contains the text.
     - ALREADY_EXISTS with BRANCH_ID_USED.
@@ -168,6 +170,7 @@ class BranchServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors include:
         - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID or FIELD_TOO_LARGE.
+        - NOT_FOUND with BRANCH_NOT_FOUND: the source branch id was never created.
         - NOT_FOUND with TURN_NOT_FOUND: no user item in that turn of the source branch.
         - NOT_FOUND with CONTENT_NOT_FOUND: no user item contains the text.
         - ALREADY_EXISTS with BRANCH_ID_USED.

@@ -184,6 +184,7 @@ class SessionServiceServicer:
 
         Errors include:
         - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, ITEM_NOT_JSON or CURSOR_INVALID.
+        - NOT_FOUND with BRANCH_NOT_FOUND: the branch id was never created.
         - ABORTED with CURSOR_MISMATCH.
         - FAILED_PRECONDITION with REQUEST_ID_REUSED.
         - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.

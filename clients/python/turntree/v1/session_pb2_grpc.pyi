@@ -98,6 +98,7 @@ class SessionServiceStub:
 
     Errors include:
     - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, ITEM_NOT_JSON or CURSOR_INVALID.
+    - NOT_FOUND with BRANCH_NOT_FOUND: the branch id was never created.
     - ABORTED with CURSOR_MISMATCH.
     - FAILED_PRECONDITION with REQUEST_ID_REUSED.
     - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
@@ -235,6 +236,7 @@ class SessionServiceAsyncStub(SessionServiceStub):
 
     Errors include:
     - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, ITEM_NOT_JSON or CURSOR_INVALID.
+    - NOT_FOUND with BRANCH_NOT_FOUND: the branch id was never created.
     - ABORTED with CURSOR_MISMATCH.
     - FAILED_PRECONDITION with REQUEST_ID_REUSED.
     - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
@@ -399,6 +401,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors include:
         - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, ITEM_NOT_JSON or CURSOR_INVALID.
+        - NOT_FOUND with BRANCH_NOT_FOUND: the branch id was never created.
         - ABORTED with CURSOR_MISMATCH.
         - FAILED_PRECONDITION with REQUEST_ID_REUSED.
         - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
