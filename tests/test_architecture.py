@@ -27,11 +27,13 @@ ROOMS: Mapping[str, set[str]] = {
     "turntree.store": {"turntree.model", "turntree.errors"},
     "turntree.request_ids": set(),
     # The wire
-    "turntree.v1": {"grpc", "google.protobuf", "google.api"},
+    "turntree.v1": {"grpc", "google.protobuf", "google.api", "google.rpc"},
     "turntree.wire": {"turntree.limits", "turntree.model", "turntree.v1", "google.protobuf"},
     "turntree.rpc_errors": {"turntree.errors", "grpc", "google.rpc", "google.protobuf"},
+    "turntree.pipeline": {"turntree.errors", "turntree.rpc_errors", "turntree.v1", "asyncio", "grpc"},
     "turntree.remote": {
         *WORDS,
+        "turntree.pipeline",
         "turntree.request_ids",
         "turntree.rpc_errors",
         "turntree.store",

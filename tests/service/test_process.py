@@ -30,7 +30,7 @@ from tests.support.rpc import RPCS, Refusal, call, read_refusal
 from tests.support.server_process import ServerProcess
 
 COMMAND = Path(sys.executable).with_name("turntree")
-SERVICES = sorted({rpc.method.containing_service.full_name for rpc in RPCS.values()})
+SERVICES = sorted({*(rpc.method.containing_service.full_name for rpc in RPCS.values()), "turntree.v1.PipelineService"})
 WITHIN_S = 30
 MIB = 1024 * 1024
 

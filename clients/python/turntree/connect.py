@@ -75,7 +75,7 @@ async def open_store(url: str) -> Store:
 
 def _target(netloc: str, url: str) -> str:
     host, _, port = netloc.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         invalid("url", url, _URL_LIMIT)
     return netloc
 

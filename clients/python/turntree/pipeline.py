@@ -62,6 +62,8 @@ class Pipeline:
             try:
                 async with asyncio.timeout_at(deadline):
                     return await self._attempt(request, deadline - loop.time())
+            except DeadlineExceeded:  # the server's own, which is a TimeoutError too
+                raise
             except TimeoutError:
                 message = f"{self._target}: no answer in {timeout_s} s"
                 raise DeadlineExceeded(ErrorReason.DEADLINE_EXCEEDED, message) from None

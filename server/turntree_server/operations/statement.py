@@ -66,12 +66,9 @@ class Context:
         return to_ms(self.now)
 
 
-_TIMESTAMP_FORMAT = "%Y-%m-%d %H:%M:%S"
-
-
 def to_timestamp(time: datetime) -> str:
     """Write a time as SQLite's CURRENT_TIMESTAMP does."""
-    return time.astimezone(UTC).strftime(_TIMESTAMP_FORMAT)
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "seconds")
 
 
 def from_timestamp(text: str) -> datetime:

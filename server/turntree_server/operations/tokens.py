@@ -65,7 +65,7 @@ def _tag(context: Context, *names: str) -> bytes:
 
 def write_page_token(context: Context, request: tuple[Any, ...], last: tuple[Any, ...]) -> str:
     """Make the token that continues `request` after the entry with the sort key `last`."""
-    packed = msgspec.msgpack.encode((_fingerprint(context, request), last))
+    packed = msgspec.msgpack.encode((_fingerprint(context, (request, last)), last))
     return base64.urlsafe_b64encode(packed).decode()
 
 
@@ -82,7 +82,7 @@ def read_page_token(context: Context, request: tuple[Any, ...], page_token: str)
         fingerprint, last = msgspec.msgpack.decode(packed, type=tuple[bytes, tuple[Any, ...]])
     except ValueError:
         fingerprint, last = b"", ()
-    if fingerprint != _fingerprint(context, request):
+    if fingerprint != _fingerprint(context, (request, last)):
         limit = "next_page_token of the same request"
         raise InvalidArgument(
             ErrorReason.PAGE_TOKEN_INVALID, f"page_token is not {limit}", field="page_token", limit=limit
@@ -90,5 +90,5 @@ def read_page_token(context: Context, request: tuple[Any, ...], page_token: str)
     return last
 
 
-def _fingerprint(context: Context, request: tuple[Any, ...]) -> bytes:
-    return hashlib.blake2b(msgspec.msgpack.encode(request), digest_size=_TAG_BYTES, key=context.database_id).digest()
+def _fingerprint(context: Context, content: tuple[Any, ...]) -> bytes:
+    return hashlib.blake2b(msgspec.msgpack.encode(content), digest_size=_TAG_BYTES, key=context.database_id).digest()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 
-import msgspec
 from turntree.limits import PAGE_SIZE_DEFAULT, invalid, parse_json
 from turntree.model import (
     BranchPointer,
@@ -105,7 +105,7 @@ def _sum_details(first: bytes | None, second: bytes | None) -> bytes | None:
     for key, value in parse_json(second).items():
         both_numbers = _is_number(value) and _is_number(total.get(key))
         total[key] = total[key] + value if both_numbers else value
-    return msgspec.json.encode(total)
+    return json.dumps(total).encode()
 
 
 def _is_number(value: object) -> bool:

@@ -13,7 +13,7 @@ from agents.memory.session_settings import SessionSettings, coerce_session_setti
 from agents.result import RunResultBase
 
 from turntree.errors import AlreadyExists, ErrorReason, InvalidArgument, NotFound
-from turntree.limits import INTEGER_MAX, check
+from turntree.limits import INTEGER_MAX, OUTLINE_PAGE_SIZE_MAX, PAGE_SIZE_MAX, check
 from turntree.model import (
     MAIN_BRANCH_ID,
     AfterTurn,
@@ -336,7 +336,10 @@ class TurntreeSession:
         Each is a dict of `branch_id`, `message_count`, `user_turns`, `is_current` and `created_at`.
         """
         page = await self._every(
-            None, lambda store, pointer, token: store.list_branches(self.session_id, branch=pointer, page_token=token)
+            None,
+            lambda store, pointer, token: store.list_branches(
+                self.session_id, branch=pointer, page_size=PAGE_SIZE_MAX, page_token=token
+            ),
         )
         return [shapes.branch_row(branch, page.branch) for branch in page.entries]
 
@@ -357,7 +360,10 @@ class TurntreeSession:
         `can_branch`.
         """
         page = await self._every(
-            branch_id, lambda store, pointer, token: store.list_turns(self.session_id, branch=pointer, page_token=token)
+            branch_id,
+            lambda store, pointer, token: store.list_turns(
+                self.session_id, branch=pointer, page_size=PAGE_SIZE_MAX, page_token=token
+            ),
         )
         return shapes.turn_rows(page.entries)
 
@@ -369,7 +375,7 @@ class TurntreeSession:
         page = await self._every(
             branch_id,
             lambda store, pointer, token: store.search_turns(
-                self.session_id, search_term, branch=pointer, page_token=token
+                self.session_id, search_term, branch=pointer, page_size=PAGE_SIZE_MAX, page_token=token
             ),
         )
         return shapes.turn_rows(page.entries, preview_characters=None)
@@ -387,6 +393,7 @@ class TurntreeSession:
                 branch=pointer,
                 all_branches=all_branches,
                 letter_case=LetterCase.UNICODE,
+                page_size=PAGE_SIZE_MAX,
                 page_token=token,
             ),
         )
@@ -401,7 +408,7 @@ class TurntreeSession:
         page = await self._every(
             branch_id,
             lambda store, pointer, token: store.get_conversation_by_turns(
-                self.session_id, branch=pointer, page_token=token
+                self.session_id, branch=pointer, page_size=OUTLINE_PAGE_SIZE_MAX, page_token=token
             ),
         )
         return shapes.outline(page.entries)
@@ -410,7 +417,9 @@ class TurntreeSession:
         """Count tool calls: tuples of tool name, count and turn."""
         page = await self._every(
             branch_id,
-            lambda store, pointer, token: store.list_tool_usage(self.session_id, branch=pointer, page_token=token),
+            lambda store, pointer, token: store.list_tool_usage(
+                self.session_id, branch=pointer, page_size=OUTLINE_PAGE_SIZE_MAX, page_token=token
+            ),
         )
         return [(tool.tool_name, tool.call_count, tool.turn) for tool in page.entries]  # type: ignore[misc]
 
@@ -481,7 +490,7 @@ class TurntreeSession:
         page = await self._every(
             branch_id,
             lambda store, pointer, token: store.list_turn_usage(
-                self.session_id, branch=pointer, turn=user_turn_number, page_token=token
+                self.session_id, branch=pointer, turn=user_turn_number, page_size=PAGE_SIZE_MAX, page_token=token
             ),
         )
         if user_turn_number is not None:

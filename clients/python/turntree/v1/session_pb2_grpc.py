@@ -226,7 +226,7 @@ class SessionServiceServicer:
         A session that is written to while the pages are read may be missed or seen once; none is seen twice.
 
         Errors include:
-        - INVALID_ARGUMENT with FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
         - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

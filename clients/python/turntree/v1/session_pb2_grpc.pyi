@@ -128,7 +128,7 @@ class SessionServiceStub:
     A session that is written to while the pages are read may be missed or seen once; none is seen twice.
 
     Errors include:
-    - INVALID_ARGUMENT with FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
     - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
     """
     UpdateSession: _grpc.UnaryUnaryMultiCallable[_session_pb2.UpdateSessionRequest, _session_pb2.UpdateSessionResponse]
@@ -266,7 +266,7 @@ class SessionServiceAsyncStub(SessionServiceStub):
     A session that is written to while the pages are read may be missed or seen once; none is seen twice.
 
     Errors include:
-    - INVALID_ARGUMENT with FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
     - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
     """
     UpdateSession: _aio.UnaryUnaryMultiCallable[_session_pb2.UpdateSessionRequest, _session_pb2.UpdateSessionResponse]  # type: ignore[assignment]
@@ -449,7 +449,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         A session that is written to while the pages are read may be missed or seen once; none is seen twice.
 
         Errors include:
-        - INVALID_ARGUMENT with FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
         - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
         """
 
