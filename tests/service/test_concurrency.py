@@ -236,8 +236,8 @@ async def test_a_killed_server_has_every_write_that_it_acknowledged(rng: random.
     server = ServerProcess.start(tmp_path / "conversations.db")
     try:
         async with asyncio.timeout(WITHIN_S):
-            for round_number in range(4):
-                await write_until_killed(server, calls, f"call-{round_number}", rng.randint(1, 60))
+            for round_number in range(6):
+                await write_until_killed(server, calls, f"call-{round_number}", rng)
                 server = ServerProcess.start(server.db)
                 async with RemoteStore(server.address) as reader:
                     calls.assert_all_or_none(await items_of(reader, "s"))
@@ -249,9 +249,10 @@ async def test_a_killed_server_has_every_write_that_it_acknowledged(rng: random.
     assert len(calls.answered) < len(calls.made), "no call was cut off"
 
 
-async def write_until_killed(server: ServerProcess, calls: Calls, name: str, answers: int) -> None:
-    """Let eight writers write until so many calls were answered, and kill the server under them."""
-    enough = len(calls.answered) + answers
+async def write_until_killed(server: ServerProcess, calls: Calls, name: str, rng: random.Random) -> None:
+    """Let eight writers write until some calls were answered, and kill the server under them a moment later."""
+    enough = len(calls.answered) + rng.randint(1, 60)
+    loop = asyncio.get_running_loop()
 
     async def write(writer: int, stub: SessionServiceAsyncStub) -> None:
         for number in range(1000):
@@ -264,7 +265,7 @@ async def write_until_killed(server: ServerProcess, calls: Calls, name: str, ans
                     raise
                 return
             if len(calls.answered) == enough:
-                server.process.kill()
+                loop.call_later(rng.uniform(0, 0.01), server.process.kill)
 
     async with connected(server.address) as stub:
         await asyncio.gather(*(write(writer, stub) for writer in range(8)))
