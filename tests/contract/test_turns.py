@@ -122,11 +122,21 @@ async def test_stream_of_a_large_turn(store: Store) -> None:
 
 async def test_stream_of_many_turns(store: Store) -> None:
     """Parts may end between turns too."""
-    histories = [[user(f"{number}"), large(f"{number}", CHUNK_BYTES - len(user("0")))] for number in range(3)]
+    histories = [[user(f"{number}" * CHUNK_BYTES)] for number in range(3)]
     await store.add_items("s", [item for history in histories for item in history])
     parts = await collected(store.stream_turn_deltas("s"))
     assert [part.continued for part in parts] == [False] * 3
     assert shown(await collected(store.stream_turns("s"))) == whole(*histories)
+
+
+async def test_stream_begins_small(store: Store) -> None:
+    """The first part of a stream is small, so that its reader has something to do long before all is read."""
+    await store.add_items("s", turns(2_000))
+    parts = await collected(store.stream_turn_deltas("s"))
+    sizes = [sum(len(item) for turn in part.turns for item in turn.items) for part in parts]
+    assert 0 < sizes[0] < CHUNK_BYTES / 64
+    assert sum(sizes) > 4 * sizes[0]
+    assert len(await collected(store.stream_turns("s"))) == 2_000
 
 
 async def test_resume(store: Store) -> None:

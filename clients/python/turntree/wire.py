@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -118,8 +119,11 @@ def read_pointer_message(message: item_pb2.BranchPointer) -> BranchPointer:
 
 def write_time(time: datetime | None) -> Timestamp | None:
     """A time as a message."""
-    if time is None:
-        return None
+    return _timestamp(time) if time is not None else None
+
+
+@lru_cache(maxsize=1024)  # the items of a page often share their second
+def _timestamp(time: datetime) -> Timestamp:
     message = Timestamp()
     message.FromDatetime(time.astimezone(UTC))
     return message
@@ -135,9 +139,14 @@ def read_time(message: _Message, field: str) -> datetime | None:
         return None
     timestamp: Timestamp = getattr(message, field)
     try:
-        return timestamp.ToDatetime(UTC)
+        return _datetime(timestamp.seconds, timestamp.nanos)
     except (ValueError, OverflowError):
         invalid(field, f"{timestamp.seconds}.{timestamp.nanos:09}", TIME_LIMIT)
+
+
+@lru_cache(maxsize=1024)
+def _datetime(seconds: int, nanos: int) -> datetime:
+    return Timestamp(seconds=seconds, nanos=nanos).ToDatetime(UTC)
 
 
 def _time(message: _Message, field: str) -> datetime:

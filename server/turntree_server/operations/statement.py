@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -71,6 +72,7 @@ def to_timestamp(time: datetime) -> str:
     return time.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "seconds")
 
 
+@lru_cache(maxsize=1024)
 def from_timestamp(text: str) -> datetime:
     """Read a time that SQLite's CURRENT_TIMESTAMP wrote."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC)

@@ -10,6 +10,9 @@ from turntree_server.operations.read_items import known_position, metadata
 from turntree_server.operations.statement import Context, Operation, Query, Row, Rows, from_timestamp
 from turntree_server.operations.tokens import EMPTY, Position, read_page_token, write_cursor, write_page_token
 
+_FIRST_CHUNK_BYTES = CHUNK_BYTES // 128
+"""What the first part of a stream of turns holds: little, so that its reader has something to do at once."""
+
 
 def list_turns(
     context: Context, session_id: str, branch: BranchPointer, page_size: int, page_token: str
@@ -56,7 +59,9 @@ def stream_turns(
     if known and continued is not None and continued != (yield from _turn_goes_on(session_id, state, known)):
         known = None
     restarted = cursor is not None and known is None
-    rows = yield from _rows_after(session_id, state, known or EMPTY, whole_turn=continued is None)
+    is_first = continued is None
+    bytes_max = _FIRST_CHUNK_BYTES if is_first else CHUNK_BYTES
+    rows = yield from _rows_after(session_id, state, known or EMPTY, whole_turn=is_first, bytes_max=bytes_max)
     left_out = rows.left_out
     last_id = rows[-1][1] if left_out is not None else state.position.last_id
     position = Position(state.position.first_id, last_id)
@@ -84,7 +89,9 @@ def _turn_goes_on(session_id: str, state: BranchState, known: Position) -> Opera
     return len(turns) == 2 and turns[0] == turns[1]
 
 
-def _rows_after(session_id: str, state: BranchState, known: Position, *, whole_turn: bool) -> Operation[Rows]:
+def _rows_after(
+    session_id: str, state: BranchState, known: Position, *, whole_turn: bool, bytes_max: int
+) -> Operation[Rows]:
     """The rows beyond a position, from the first of their turn if it is to be whole."""
     begin = 0
     if known != EMPTY:
@@ -118,7 +125,7 @@ def _rows_after(session_id: str, state: BranchState, known: Position, *, whole_t
             ORDER BY s.sequence_number
             """,
             (session_id, state.branch_id, begin, state.position.last_id),
-            bytes_max=CHUNK_BYTES,
+            bytes_max=bytes_max,
         )
     )
 

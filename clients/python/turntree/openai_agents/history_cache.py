@@ -6,9 +6,12 @@ they get. It is never served without asking the store: the cursor beside it make
 
 from __future__ import annotations
 
+import gc
 import marshal
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -46,17 +49,26 @@ class History:
     def items(self) -> list[Any]:
         """The items, decoded anew."""
         items: list[Any] = []
-        for chunk in self.chunks:
-            items += marshal.loads(chunk.data)  # noqa: S302 - written by this process
+        with _no_collection():
+            for chunk in self.chunks:
+                items += marshal.loads(chunk.data)  # noqa: S302 - written by this process
         return items
 
 
-def applied(history: History | None, delta: ItemsDelta) -> History:
-    """The history that a delta makes of another.
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from looking for garbage where only new objects are made, a hundred times over."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
-    Raises:
-        ValueError: An item is nested too deeply to be kept.
-    """
+
+def applied(history: History | None, delta: ItemsDelta) -> History:
+    """The history that a delta makes of another."""
     if delta.kind is DeltaKind.UNCHANGED and history is not None:
         return history
     chunks = list(history.chunks) if history is not None and delta.kind is DeltaKind.APPENDED else []

@@ -131,11 +131,7 @@ class TurntreeSession:
         known = cache.get(self.session_id, pointer.branch_id)
         cursor = known.cursor if known is not None else None
         delta = await store.read_items(self.session_id, branch=pointer, cursor=cursor)
-        try:
-            history = applied(known, delta)
-        except ValueError:
-            delta = await store.read_items(self.session_id, branch=delta.branch)
-            return delta, shapes.decode_all(delta.items)
+        history = applied(known, delta)
         if history is not known:
             cache.put(self.session_id, delta.branch.branch_id, history)
         return delta, history.items()
