@@ -18,6 +18,7 @@ _CALLS_A_MESSAGE_MAX = 64
 _MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 _RETRY_DELAY_S = 0.1
 _RETRY_DELAY_S_MAX = 1.0
+_LAST_EVENTS_S = 0.02
 
 RETRY_S_MAX = 8.0
 """How long a call that finds the server unavailable is retried."""
@@ -134,9 +135,10 @@ class Pipeline:
         finally:
             self._break(stream, error)
             # An event loop that closes cancels this task and waits for it. The stream must have ended by then, or its
-            # last events would come to a closed loop.
+            # last events would come to a closed loop. gRPC says that a cut stream is done before they have come.
             stream.cancel()
             await stream.code()
+            await asyncio.sleep(_LAST_EVENTS_S)
 
     def _break(self, stream: Any, error: TurntreeError) -> None:
         """Forget a stream that ended, and tell those who wait for answers from it."""
