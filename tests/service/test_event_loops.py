@@ -1,0 +1,36 @@
+"""A store outlives the event loops it is used on, and leaves nothing behind in them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from turntree.remote import RemoteStore
+
+from tests.support.items import user
+from tests.support.server_process import serving
+
+LOOPS = 60
+
+
+def test_a_loop_that_closes_gets_no_late_events(tmp_path: Path) -> None:
+    """A store used on one event loop after another, its streams left open or in mid-write, disturbs no later loop."""
+    late: list[str] = []
+
+    def note(_: asyncio.AbstractEventLoop, problem: dict[str, Any]) -> None:
+        late.append(repr(problem.get("exception", problem["message"])))
+
+    async def use(store: RemoteStore, number: int) -> None:
+        asyncio.get_running_loop().set_exception_handler(note)
+        await asyncio.gather(*(store.get_items(f"session {reader}") for reader in range(1 + number % 3)))
+        if number % 3 == 2:
+            cut = asyncio.create_task(store.add_items("cut", [user("x" * 3_000_000)]))
+            await asyncio.sleep(0)
+            assert not cut.done()
+
+    with serving(tmp_path) as server:
+        kept = RemoteStore(server.address)
+        for number in range(LOOPS):
+            asyncio.run(use(kept if number % 2 else RemoteStore(server.address), number))
+    assert late == []
