@@ -96,10 +96,6 @@ def optional(message: _Message, field: str) -> Any:
     return getattr(message, field) if message.HasField(field) else None
 
 
-def _optional_as(message: _Message, field: str, read: Callable[[Any], T]) -> T | None:
-    return read(getattr(message, field)) if message.HasField(field) else None
-
-
 def write_pointer(pointer: BranchPointer) -> item_pb2.BranchPointer:
     """A branch pointer as a message."""
     return item_pb2.BranchPointer(branch_id=pointer.branch_id, generation=pointer.generation)
