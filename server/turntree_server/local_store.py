@@ -85,8 +85,8 @@ class LocalStore(Store):
     def _context(self) -> Context:
         return Context(self._clock(), self.engine.database_id)
 
-    async def _read(self, operation: Callable[..., Operation[T]], *arguments: Any) -> T:
-        return await self.engine.read(partial(operation, self._context(), *arguments))
+    async def _read(self, operation: Callable[..., Operation[T]], *arguments: Any, brief: bool = False) -> T:
+        return await self.engine.read(partial(operation, self._context(), *arguments), brief=brief)
 
     async def _write(
         self,
@@ -133,7 +133,8 @@ class LocalStore(Store):
         include_metadata: bool = False,
     ) -> ItemsDelta:
         check(session_id=session_id, branch=branch, cursor=cursor, window=window)
-        return await self._read(read_items.get_items, session_id, branch, cursor, window, include_metadata)
+        arguments = (session_id, branch, cursor, window, include_metadata)
+        return await self._read(read_items.get_items, *arguments, brief=cursor is not None)
 
     async def stream_items(
         self,

@@ -247,3 +247,12 @@ async def test_no_items(store: Store) -> None:
         await store.add_items("s", [])
     assert refused.value.reason is ErrorReason.FIELD_REQUIRED
     assert (await store.list_sessions()).entries == ()
+
+
+async def test_add_items_names_the_branch_before_and_after(store: Store) -> None:
+    """`previous_cursor` is the cursor of the branch just before the write, whoever wrote last."""
+    first = await store.add_items("s", [b"1"])
+    second = await store.add_items("s", [b"2"])
+    assert second.previous_cursor == first.cursor
+    assert (await store.get_items("s", cursor=second.cursor)).kind is DeltaKind.UNCHANGED
+    assert (await store.get_items("s", cursor=second.previous_cursor)).items == (b"2",)

@@ -47,9 +47,24 @@ async def test_only_what_is_new_is_fetched(store: CountingStore) -> None:
     expected = [message(number) for number in range(300)]
     assert await session.get_items() == expected
     assert await session.get_items() == expected
-    await session.add_items([message(300)])
-    assert await TurntreeSession("s", store=store).get_items() == [*expected, message(300)]
+    await store.add_items("s", [b'{"role": "user", "content": "by another client"}'])
+    added: TResponseInputItem = {"role": "user", "content": "by another client"}
+    assert await TurntreeSession("s", store=store).get_items() == [*expected, added]
     assert store.reads == [(DeltaKind.REPLACED, 300), (DeltaKind.UNCHANGED, 0), (DeltaKind.APPENDED, 1)]
+
+
+async def test_own_items_are_not_fetched_back(store: CountingStore) -> None:
+    """What was just written here is known already, unless another client wrote in between."""
+    session = TurntreeSession("s", store=store)
+    await session.add_items([message(1)])
+    await session.get_items()
+    await session.add_items([message(2)])
+    assert await session.get_items() == [message(1), message(2)]
+    await store.add_items("s", [b'{"role": "user", "content": "by another client"}'])
+    await session.add_items([message(3)])
+    contents = [item.get("content") for item in await session.get_items()]
+    assert contents[2:] == ["by another client", message(3).get("content")]
+    assert store.reads == [(DeltaKind.REPLACED, 1), (DeltaKind.UNCHANGED, 0), (DeltaKind.APPENDED, 2)]
 
 
 async def test_callers_may_change_what_they_get(store: CountingStore) -> None:

@@ -84,11 +84,16 @@ ALL_ITEMS = ItemsWindow()
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a write did: the branch it went to, the cursor it left, and the turn of the branch's last item."""
+    """What a write did: the branch it went to, the cursor it left, and the turn of the branch's last item.
+
+    `previous_cursor` names the branch as it was just before: who held that, and knows what was written, holds `cursor`
+    now.
+    """
 
     branch: BranchPointer
     cursor: bytes
     turn: int
+    previous_cursor: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,11 +61,10 @@ class Pipeline:
         give_up = min(deadline, loop.time() + RETRY_S_MAX)
         while True:
             try:
-                async with asyncio.timeout_at(deadline):
-                    return await self._attempt(request, deadline - loop.time())
-            except DeadlineExceeded:  # the server's own, which is a TimeoutError too
-                raise
-            except TimeoutError:
+                return await self._attempt(request, deadline)
+            except TimeoutError as error:
+                if isinstance(error, DeadlineExceeded):  # the server's own, which is a TimeoutError too
+                    raise
                 message = f"{self._target}: no answer in {timeout_s} s"
                 raise DeadlineExceeded(ErrorReason.DEADLINE_EXCEEDED, message) from None
             except Unavailable:
@@ -74,18 +73,22 @@ class Pipeline:
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, _RETRY_DELAY_S_MAX)
 
-    async def _attempt(self, request: Any, timeout_s: float) -> Any:
+    async def _attempt(self, request: Any, deadline: float) -> Any:
+        loop = asyncio.get_running_loop()
         call_id = next(self._call_ids)
         field = _FIELD_BY_TYPE[request.DESCRIPTOR.full_name]
         call = pb.PipelineCall(call_id=call_id, **{field: request})
-        call.timeout.FromMicroseconds(max(1, int(timeout_s * 1_000_000)))
-        answer = self._waiting[call_id] = asyncio.get_running_loop().create_future()
+        seconds, fraction = divmod(max(0.000_001, deadline - loop.time()), 1)
+        call.timeout.seconds, call.timeout.nanos = int(seconds), int(fraction * 1e9)
+        answer = self._waiting[call_id] = loop.create_future()
+        timer = loop.call_at(deadline, _expire, answer)
         try:
             self._open()
             self._unsent.append(call)
             self._has_unsent.set()
             return getattr(await answer, field)
         finally:
+            timer.cancel()
             self._waiting.pop(call_id, None)
 
     def _open(self) -> None:
@@ -161,3 +164,8 @@ class Pipeline:
         if self._tasks:
             self._has_unsent.set()
             await asyncio.wait(self._tasks)
+
+
+def _expire(answer: asyncio.Future[Any]) -> None:
+    if not answer.done():
+        answer.set_exception(TimeoutError())

@@ -194,7 +194,7 @@ class RemoteStore(Store):
             request_id=new_request_id() if request_id is None else request_id,
         )
         response = await self._call(request, session_pb2.AddItemsResponse)
-        return Written(wire.read_pointer(response), response.cursor, response.turn)
+        return Written(wire.read_pointer(response), response.cursor, response.turn, response.previous_cursor)
 
     async def get_items(
         self,

@@ -23,8 +23,12 @@ class Engine(ABC):
     """What and where the database is, for people."""
 
     @abstractmethod
-    async def read(self, operation: OperationFactory[T]) -> T:
-        """Run an operation that changes nothing, on one consistent state of the database."""
+    async def read(self, operation: OperationFactory[T], *, brief: bool = False) -> T:
+        """Run an operation that changes nothing, on one consistent state of the database.
+
+        A brief one reads a chunk at most, and usually next to nothing, so that handing it to a thread may cost more
+        than the reading.
+        """
 
     @abstractmethod
     async def write(self, operation: OperationFactory[T], session_id: str) -> T:

@@ -110,9 +110,10 @@ class SqliteWriter:
                 self._commit(connection, batch)
                 _deliver(batch)
                 self._listeners.notify(work.session_id for work in batch if work.error is None)
-            seen, data_version = data_version, self._data_version(connection)
-            if seen != data_version:
-                self._listeners.notify_all()
+            if self._listeners:
+                seen, data_version = data_version, self._data_version(connection)
+                if seen != data_version:
+                    self._listeners.notify_all()
         connection.close()
 
     def _take(self) -> list[_Work]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -49,19 +49,19 @@ OperationFactory = Callable[[], Operation[T]]
 """Makes the operation anew, so that an engine can run it again when a transaction has to be repeated."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Context:
     """The circumstances of a call: the time, and the database whose cursors and page tokens these are."""
 
     now: datetime
     database_id: bytes
 
-    @property
+    @cached_property
     def timestamp(self) -> str:
         """The time as the SDK's tables keep it: UTC, to the second."""
         return to_timestamp(self.now)
 
-    @property
+    @cached_property
     def now_ms(self) -> int:
         """The time in milliseconds since the epoch, as turntree's own tables keep it."""
         return to_ms(self.now)

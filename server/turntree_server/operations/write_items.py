@@ -57,8 +57,9 @@ def add_items(
     new_items = describe(items)
     state = yield from _resolve_used(context, session_id, branch)
     require_position(context, session_id, state, expected_cursor)
+    previous_cursor = cursor_of(context, session_id, state)
     state = yield from append(context, session_id, state, new_items)
-    return Written(state.pointer, cursor_of(context, session_id, state), state.turn)
+    return Written(state.pointer, cursor_of(context, session_id, state), state.turn, previous_cursor)
 
 
 def _resolve_used(context: Context, session_id: str, pointer: BranchPointer) -> Operation[BranchState]:

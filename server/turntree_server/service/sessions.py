@@ -26,7 +26,12 @@ class SessionService(SessionServiceServicer):
             expected_cursor=wire.optional(request, "expected_cursor"),
             request_id=request.request_id,
         )
-        return pb.AddItemsResponse(branch=wire.write_pointer(written.branch), cursor=written.cursor, turn=written.turn)
+        return pb.AddItemsResponse(
+            branch=wire.write_pointer(written.branch),
+            cursor=written.cursor,
+            turn=written.turn,
+            previous_cursor=written.previous_cursor,
+        )
 
     async def GetItems(self, request: pb.GetItemsRequest, context: Context) -> pb.GetItemsResponse:
         delta = await self.store.get_items(

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from turntree.model import DeltaKind, ItemsDelta
+from turntree.model import DeltaKind, ItemsDelta, Written
 from turntree.openai_agents.shapes import decode_all
 from turntree.store import Store
 
-CACHE_BYTES_MAX = 64 * 1024 * 1024
+CACHE_BYTES_MAX = 128 * 1024 * 1024
 """What the cache of one store holds; the histories that were not read for longest go first."""
 
 _CHUNK_ITEMS_MAX = 256
@@ -112,6 +112,13 @@ class HistoryCache:
             self._bytes += history.bytes_size
             while self._bytes > self._bytes_max:
                 self._drop(next(iter(self._histories)))
+
+    def extend(self, session_id: str, written: Written, payloads: list[bytes]) -> None:
+        """Append what was just written to a branch, if its history was kept as it was before."""
+        history = self.get(session_id, written.branch.branch_id)
+        if history is not None and history.cursor == written.previous_cursor:
+            delta = ItemsDelta(DeltaKind.APPENDED, tuple(payloads), written.cursor, written.branch)
+            self.put(session_id, written.branch.branch_id, applied(history, delta))
 
     def _drop(self, key: tuple[str, str]) -> None:
         history = self._histories.pop(key, None)

@@ -156,8 +156,10 @@ class TurntreeSession:
         pointer = self._pointer
 
         async def add() -> None:
-            written = await (await self._store()).add_items(self.session_id, payloads, branch=pointer)
+            store = await self._store()
+            written = await store.add_items(self.session_id, payloads, branch=pointer)
             self._follow(written.branch)
+            cache_of(store).extend(self.session_id, written, payloads)
 
         try:
             payloads = [shapes.encode(item) for item in items]

@@ -74,10 +74,15 @@ class AddItemsResponse(_message.Message):
     BRANCH_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     TURN_FIELD_NUMBER: _builtins.int
+    PREVIOUS_CURSOR_FIELD_NUMBER: _builtins.int
     cursor: _builtins.bytes
     """Names the branch as this write left it."""
     turn: _builtins.int
     """The turn of the last item on the branch."""
+    previous_cursor: _builtins.bytes
+    """Names the branch as it was just before this write. A client that held it, and knows what it wrote, holds `cursor`
+    now, and need not read its own items back.
+    """
     @_builtins.property
     def branch(self) -> _item_pb2.BranchPointer:
         """The branch that was written, after a stale pointer was resolved."""
@@ -88,10 +93,11 @@ class AddItemsResponse(_message.Message):
         branch: _item_pb2.BranchPointer | None = ...,
         cursor: _builtins.bytes = ...,
         turn: _builtins.int = ...,
+        previous_cursor: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "turn", b"turn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "previous_cursor", b"previous_cursor", "turn", b"turn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
