@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -40,8 +40,7 @@ class DeltaKind(StrEnum):
     REPLACED = "replaced"
 
 
-@dataclass(frozen=True, slots=True)
-class ItemMetadata:
+class ItemMetadata(NamedTuple):
     """What was derived from an item when it was written; never part of the item.
 
     `type` is `user`, `assistant`, the item's own type or `other`; `tool_name` is None for items without a tool; `turn`
@@ -201,8 +200,7 @@ class BranchComparison:
     other_difference: BranchDifference
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """A user item and what follows it. `items` and `metadata` are filled by `stream_turns` only."""
 
     turn: int
@@ -235,8 +233,7 @@ class LetterCase(StrEnum):
     UNICODE = "unicode"
 
 
-@dataclass(frozen=True, slots=True)
-class ToolUsage:
+class ToolUsage(NamedTuple):
     """How often a tool was called in a turn. `tool_name` is None for a call that names none."""
 
     tool_name: str | None

@@ -459,8 +459,7 @@ class RemoteStore(Store):
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.ListTurnsResponse)
-        turns = tuple(wire.read_turn(turn) for turn in response.turns)
-        return Page(turns, response.next_page_token, wire.read_pointer(response))
+        return Page(wire.read_turn_columns(response.turns), response.next_page_token, wire.read_pointer(response))
 
     async def stream_turn_deltas(
         self, session_id: str, *, branch: BranchPointer = MAIN, cursor: bytes | None = None
@@ -494,8 +493,7 @@ class RemoteStore(Store):
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.SearchTurnsResponse)
-        turns = tuple(wire.read_turn(turn) for turn in response.turns)
-        return Page(turns, response.next_page_token, wire.read_pointer(response))
+        return Page(wire.read_turn_columns(response.turns), response.next_page_token, wire.read_pointer(response))
 
     async def get_conversation_by_turns(
         self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
@@ -508,8 +506,7 @@ class RemoteStore(Store):
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.GetConversationByTurnsResponse)
-        items = tuple(wire.read_metadata(metadata) for metadata in response.items)
-        return Page(items, response.next_page_token, wire.read_pointer(response))
+        return Page(wire.read_metadata_columns(response.items), response.next_page_token, wire.read_pointer(response))
 
     async def list_tool_usage(
         self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
@@ -522,8 +519,7 @@ class RemoteStore(Store):
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.ListToolUsageResponse)
-        tools = tuple(wire.read_tool_usage(tool) for tool in response.tools)
-        return Page(tools, response.next_page_token, wire.read_pointer(response))
+        return Page(wire.read_tool_usage(response.tools), response.next_page_token, wire.read_pointer(response))
 
     # Usage
 

@@ -448,6 +448,8 @@ def _joined(turn: Turn, part: Turn) -> Turn:
 async def every(fetch: Callable[[str], Awaitable[Page[T]]]) -> Page[T]:
     """Fetch page after page, from a function of the page token, and return all entries as one page."""
     page = await fetch("")
+    if not page.next_page_token:
+        return page
     entries = list(page.entries)
     while page.next_page_token:
         page = await fetch(page.next_page_token)

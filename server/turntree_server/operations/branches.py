@@ -36,11 +36,14 @@ from turntree_server.operations.statement import Context, Operation, Query, Row,
 from turntree_server.operations.structure import last_sequence_number
 from turntree_server.operations.tokens import EMPTY, Position, read_page_token, write_cursor, write_page_token
 
-_BRANCH_COLUMNS = """
-    s.branch_id, COUNT(*), COUNT(CASE WHEN s.message_type = 'user' THEN 1 END), MIN(s.created_at),
-    MAX(t.source_branch_id), MAX(t.fork_turn)
-    FROM message_structure s
-    LEFT JOIN turntree_branches t ON t.session_id = s.session_id AND t.branch_id = s.branch_id
+_COUNTS = """
+    SELECT session_id, branch_id, COUNT(*) AS item_count, MIN(created_at) AS created_at,
+        COUNT(CASE WHEN message_type = 'user' THEN 1 END) AS turn_count
+    FROM message_structure
+"""
+_BRANCHES = """
+    SELECT b.branch_id, item_count, turn_count, created_at, source_branch_id, fork_turn FROM counts b
+    LEFT JOIN turntree_branches t ON t.session_id = b.session_id AND t.branch_id = b.branch_id
 """
 
 
@@ -165,7 +168,10 @@ def get_branch(context: Context, session_id: str, branch_id: str) -> Operation[B
 
 def _branch(session_id: str, branch_id: str, generation: int) -> Operation[Branch | None]:
     rows = yield Query(
-        f"SELECT {_BRANCH_COLUMNS} WHERE s.session_id = ? AND s.branch_id = ? GROUP BY s.branch_id",
+        f"""
+        WITH counts AS ({_COUNTS} WHERE session_id = ? AND branch_id = ? GROUP BY session_id, branch_id)
+        {_BRANCHES}
+        """,
         (session_id, branch_id),
     )
     return _to_branch(rows[0], generation) if rows else None
@@ -188,9 +194,9 @@ def list_branches(
     page_size = page_size or PAGE_SIZE_DEFAULT
     rows = yield Query(
         f"""
-        SELECT {_BRANCH_COLUMNS} WHERE s.session_id = ?
-        GROUP BY s.branch_id HAVING (MIN(s.created_at), s.branch_id) > (?, ?)
-        ORDER BY MIN(s.created_at), s.branch_id LIMIT ?
+        WITH counts AS ({_COUNTS} WHERE session_id = ? GROUP BY session_id, branch_id)
+        {_BRANCHES} WHERE (created_at, b.branch_id) > (?, ?)
+        ORDER BY created_at, b.branch_id LIMIT ?
         """,
         (session_id, *last, page_size + 1 if not state.expired else 0),
     )

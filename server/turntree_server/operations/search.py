@@ -73,7 +73,7 @@ def _candidates(
         conditions.append(f"({' OR '.join(likes)})")
     rows = yield Query(
         f"""
-        SELECT CAST(m.message_data AS BLOB), s.branch_id, s.sequence_number, s.branch_turn_number, s.created_at
+        SELECT CAST(m.message_data AS BLOB), s.branch_id, s.sequence_number, COALESCE(s.branch_turn_number, 0), s.created_at
         FROM message_structure s JOIN agent_messages m ON m.id = s.message_id
         WHERE {" AND ".join(conditions)}
         ORDER BY s.branch_id, s.sequence_number LIMIT ?

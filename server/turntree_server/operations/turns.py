@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from turntree.limits import CHUNK_BYTES, OUTLINE_PAGE_SIZE_DEFAULT, PAGE_SIZE_DEFAULT
 from turntree.model import BranchPointer, ItemMetadata, Page, ToolUsage, Turn, TurnsDelta
 
@@ -24,7 +25,7 @@ def list_turns(
     page_size = page_size or PAGE_SIZE_DEFAULT
     rows = yield Query(
         """
-        SELECT CAST(m.message_data AS BLOB), s.branch_turn_number, s.created_at, s.sequence_number
+        SELECT CAST(m.message_data AS BLOB), COALESCE(s.branch_turn_number, 0), s.created_at, s.sequence_number
         FROM message_structure s JOIN agent_messages m ON m.id = s.message_id
         WHERE s.session_id = ? AND s.branch_id = ? AND s.message_type = 'user' AND s.sequence_number > ?
         ORDER BY s.sequence_number LIMIT ?
@@ -36,7 +37,7 @@ def list_turns(
     more = len(rows) > page_size or rows.left_out is not None
     token = write_page_token(context, request, (shown[-1][3],)) if more else ""
     turns = tuple(
-        Turn(turn, state.branch_id, from_timestamp(created_at), payload) for payload, turn, created_at, _ in shown
+        [Turn(turn, state.branch_id, from_timestamp(created_at), payload) for payload, turn, created_at, _ in shown]
     )
     return Page(turns, token, state.pointer)
 
@@ -160,17 +161,36 @@ def get_conversation_by_turns(
     request = ("get_conversation_by_turns", session_id, state.branch_id, state.pointer.generation)
     (after,) = read_page_token(context, request, page_token) or (-1,)
     page_size = page_size or OUTLINE_PAGE_SIZE_DEFAULT
+    # A column of the page is one value of the answer: ten thousand rows would take longer to hand over than to find.
+    columns = yield Query(
+        """
+        SELECT json_group_array(message_type), json_group_array(tool_name), json_group_array(turn),
+            json_group_array(created_at), MAX(sequence_number)
+        FROM (
+            SELECT message_type, tool_name, COALESCE(user_turn_number, 0) AS turn, created_at, sequence_number
+            FROM message_structure
+            WHERE session_id = ? AND branch_id = ? AND sequence_number > ?
+            ORDER BY sequence_number LIMIT ?
+        ) AS items
+        """,
+        (session_id, state.branch_id, after, page_size if not state.expired else 0),
+    )
+    *texts, last = columns[0]
+    types, tool_names, numbers, times = map(msgspec.json.decode, texts)
+    more = len(types) == page_size and (yield from _has_items_after(session_id, state, last))
+    token = write_page_token(context, request, (last,)) if more else ""
+    items = map(ItemMetadata._make, zip(types, tool_names, numbers, map(from_timestamp, times), strict=True))
+    return Page(tuple(items), token, state.pointer)
+
+
+def _has_items_after(session_id: str, state: BranchState, sequence_number: int) -> Operation[bool]:
     rows = yield Query(
         """
-        SELECT message_type, tool_name, user_turn_number, created_at, sequence_number FROM message_structure
-        WHERE session_id = ? AND branch_id = ? AND sequence_number > ?
-        ORDER BY sequence_number LIMIT ?
+        SELECT 1 FROM message_structure WHERE session_id = ? AND branch_id = ? AND sequence_number > ? LIMIT 1
         """,
-        (session_id, state.branch_id, after, page_size + 1 if not state.expired else 0),
+        (session_id, state.branch_id, sequence_number),
     )
-    shown = rows[:page_size]
-    token = write_page_token(context, request, (shown[-1][4],)) if len(rows) > page_size else ""
-    return Page(tuple(metadata(row[:4]) for row in shown), token, state.pointer)
+    return bool(rows)
 
 
 def list_tool_usage(
@@ -215,4 +235,4 @@ def list_tool_usage(
         ),
     )
     token = write_page_token(context, request, (offset + page_size,)) if len(rows) > page_size else ""
-    return Page(tuple(ToolUsage(*row) for row in rows[:page_size]), token, state.pointer)
+    return Page(tuple(map(ToolUsage._make, rows[:page_size])), token, state.pointer)

@@ -26,7 +26,7 @@ class TurnService(TurnServiceServicer):
             page_token=request.page_token,
         )
         return pb.ListTurnsResponse(
-            turns=[wire.write_turn(turn) for turn in page.entries],
+            turns=wire.write_turn_columns(page.entries),
             next_page_token=page.next_page_token,
             branch=wire.write_pointer(page.branch),
         )
@@ -50,7 +50,7 @@ class TurnService(TurnServiceServicer):
             page_token=request.page_token,
         )
         return pb.SearchTurnsResponse(
-            turns=[wire.write_turn(turn) for turn in page.entries],
+            turns=wire.write_turn_columns(page.entries),
             next_page_token=page.next_page_token,
             branch=wire.write_pointer(page.branch),
         )
@@ -65,7 +65,7 @@ class TurnService(TurnServiceServicer):
             page_token=request.page_token,
         )
         return pb.GetConversationByTurnsResponse(
-            items=[wire.write_metadata(metadata) for metadata in page.entries],
+            items=wire.write_metadata_columns(page.entries),
             next_page_token=page.next_page_token,
             branch=wire.write_pointer(page.branch),
         )
@@ -78,7 +78,7 @@ class TurnService(TurnServiceServicer):
             page_token=request.page_token,
         )
         return pb.ListToolUsageResponse(
-            tools=[wire.write_tool_usage(tool) for tool in page.entries],
+            tools=wire.write_tool_usage(page.entries),
             next_page_token=page.next_page_token,
             branch=wire.write_pointer(page.branch),
         )

@@ -419,7 +419,7 @@ class TurntreeSession:
                 self.session_id, branch=pointer, page_size=OUTLINE_PAGE_SIZE_MAX, page_token=token
             ),
         )
-        return [(tool.tool_name, tool.call_count, tool.turn) for tool in page.entries]  # type: ignore[misc]
+        return list(map(tuple, page.entries))  # type: ignore[arg-type]
 
     async def stream_turns(self, branch_id: str | None = None) -> AsyncIterator[shapes.StreamedTurn]:
         """Stream the turns of a branch with all their items, oldest first, whatever its length."""

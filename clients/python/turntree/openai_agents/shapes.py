@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -145,10 +146,10 @@ def _preview(content: Any, characters: int | None) -> str:
 
 def outline(items: Iterable[ItemMetadata]) -> dict[int, list[dict[str, str | None]]]:
     """The answer of `get_conversation_by_turns`."""
-    turns: dict[int, list[dict[str, str | None]]] = {}
-    for item in items:
-        turns.setdefault(item.turn, []).append({"type": item.type, "tool_name": item.tool_name})
-    return turns
+    turns: defaultdict[int, list[dict[str, str | None]]] = defaultdict(list)
+    for kind, tool_name, turn, _ in items:
+        turns[turn].append({"type": kind, "tool_name": tool_name})
+    return dict(turns)
 
 
 def usage_total(total: UsageTotal | None) -> dict[str, int] | None:

@@ -132,6 +132,48 @@ class ListTurnsRequest(_message.Message):
 Global___ListTurnsRequest: _TypeAlias = ListTurnsRequest  # noqa: Y015
 
 @_typing.final
+class TurnColumns(_message.Message):
+    """Turns by their user items, column by column: what stands at one position of each column belongs to one turn."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TURNS_FIELD_NUMBER: _builtins.int
+    BRANCH_IDS_FIELD_NUMBER: _builtins.int
+    USER_ITEMS_FIELD_NUMBER: _builtins.int
+    CREATE_TIMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def turns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The number of each turn on its branch."""
+
+    @_builtins.property
+    def branch_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The branch each turn was read from; a single one when it is the same for all."""
+
+    @_builtins.property
+    def user_items(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The JSON text of each turn's user item."""
+
+    @_builtins.property
+    def create_times(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """When each user item was written to its branch, in seconds since 1970-01-01 UTC."""
+
+    def __init__(
+        self,
+        *,
+        turns: _abc.Iterable[_builtins.int] | None = ...,
+        branch_ids: _abc.Iterable[_builtins.str] | None = ...,
+        user_items: _abc.Iterable[_builtins.bytes] | None = ...,
+        create_times: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch_ids", b"branch_ids", "create_times", b"create_times", "turns", b"turns", "user_items", b"user_items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnColumns: _TypeAlias = TurnColumns  # noqa: Y015
+
+@_typing.final
 class ListTurnsResponse(_message.Message):
     """A page of turns."""
 
@@ -143,7 +185,7 @@ class ListTurnsResponse(_message.Message):
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last one."""
     @_builtins.property
-    def turns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Turn]:
+    def turns(self) -> Global___TurnColumns:
         """The turns, oldest first."""
 
     @_builtins.property
@@ -153,11 +195,11 @@ class ListTurnsResponse(_message.Message):
     def __init__(
         self,
         *,
-        turns: _abc.Iterable[Global___Turn] | None = ...,
+        turns: Global___TurnColumns | None = ...,
         next_page_token: _builtins.str = ...,
         branch: _item_pb2.BranchPointer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "turns", b"turns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "next_page_token", b"next_page_token", "turns", b"turns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -301,8 +343,8 @@ class SearchTurnsResponse(_message.Message):
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last one."""
     @_builtins.property
-    def turns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Turn]:
-        """The turns that match, by branch and number, each with its user item."""
+    def turns(self) -> Global___TurnColumns:
+        """The turns that match, by branch and number."""
 
     @_builtins.property
     def branch(self) -> _item_pb2.BranchPointer:
@@ -311,11 +353,11 @@ class SearchTurnsResponse(_message.Message):
     def __init__(
         self,
         *,
-        turns: _abc.Iterable[Global___Turn] | None = ...,
+        turns: Global___TurnColumns | None = ...,
         next_page_token: _builtins.str = ...,
         branch: _item_pb2.BranchPointer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "turns", b"turns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "next_page_token", b"next_page_token", "turns", b"turns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -360,6 +402,62 @@ class GetConversationByTurnsRequest(_message.Message):
 Global___GetConversationByTurnsRequest: _TypeAlias = GetConversationByTurnsRequest  # noqa: Y015
 
 @_typing.final
+class ItemMetadataColumns(_message.Message):
+    """The metadata of items, column by column: what stands at one position of `type_indexes`, `tool_indexes`, `turns` and
+    `create_times` belongs to one item.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TYPES_FIELD_NUMBER: _builtins.int
+    TYPE_INDEXES_FIELD_NUMBER: _builtins.int
+    TOOL_NAMES_FIELD_NUMBER: _builtins.int
+    TOOL_INDEXES_FIELD_NUMBER: _builtins.int
+    TURNS_FIELD_NUMBER: _builtins.int
+    CREATE_TIMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every type that occurs, once."""
+
+    @_builtins.property
+    def type_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The position of each item's type in `types`."""
+
+    @_builtins.property
+    def tool_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every tool name that occurs, once."""
+
+    @_builtins.property
+    def tool_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The position of each item's tool in `tool_names`; -1 for an item without one."""
+
+    @_builtins.property
+    def turns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The turn of each item; 0 before the first user item."""
+
+    @_builtins.property
+    def create_times(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """When each item was written to this branch, in seconds since 1970-01-01 UTC."""
+
+    def __init__(
+        self,
+        *,
+        types: _abc.Iterable[_builtins.str] | None = ...,
+        type_indexes: _abc.Iterable[_builtins.int] | None = ...,
+        tool_names: _abc.Iterable[_builtins.str] | None = ...,
+        tool_indexes: _abc.Iterable[_builtins.int] | None = ...,
+        turns: _abc.Iterable[_builtins.int] | None = ...,
+        create_times: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_times", b"create_times", "tool_indexes", b"tool_indexes", "tool_names", b"tool_names", "turns", b"turns", "type_indexes", b"type_indexes", "types", b"types"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ItemMetadataColumns: _TypeAlias = ItemMetadataColumns  # noqa: Y015
+
+@_typing.final
 class GetConversationByTurnsResponse(_message.Message):
     """A page of an outline."""
 
@@ -371,8 +469,8 @@ class GetConversationByTurnsResponse(_message.Message):
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last one."""
     @_builtins.property
-    def items(self) -> _containers.RepeatedCompositeFieldContainer[_item_pb2.ItemMetadata]:
-        """The items of the branch in order, by their metadata."""
+    def items(self) -> Global___ItemMetadataColumns:
+        """The items of the branch in order."""
 
     @_builtins.property
     def branch(self) -> _item_pb2.BranchPointer:
@@ -381,11 +479,11 @@ class GetConversationByTurnsResponse(_message.Message):
     def __init__(
         self,
         *,
-        items: _abc.Iterable[_item_pb2.ItemMetadata] | None = ...,
+        items: Global___ItemMetadataColumns | None = ...,
         next_page_token: _builtins.str = ...,
         branch: _item_pb2.BranchPointer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "items", b"items"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "items", b"items", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
@@ -394,36 +492,48 @@ class GetConversationByTurnsResponse(_message.Message):
 Global___GetConversationByTurnsResponse: _TypeAlias = GetConversationByTurnsResponse  # noqa: Y015
 
 @_typing.final
-class ToolUsage(_message.Message):
-    """How often a tool was called in a turn."""
+class ToolUsageColumns(_message.Message):
+    """How often tools were called in turns, column by column: what stands at one position of `tool_indexes`, `call_counts`
+    and `turns` belongs to one tool in one turn.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    TOOL_NAME_FIELD_NUMBER: _builtins.int
-    CALL_COUNT_FIELD_NUMBER: _builtins.int
-    TURN_FIELD_NUMBER: _builtins.int
-    tool_name: _builtins.str
-    """The tool; absent for a call that names none."""
-    call_count: _builtins.int
-    """How many calls."""
-    turn: _builtins.int
-    """The turn."""
+    TOOL_NAMES_FIELD_NUMBER: _builtins.int
+    TOOL_INDEXES_FIELD_NUMBER: _builtins.int
+    CALL_COUNTS_FIELD_NUMBER: _builtins.int
+    TURNS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tool_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Every tool name that occurs, once."""
+
+    @_builtins.property
+    def tool_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The position of each tool in `tool_names`; -1 for calls that name none."""
+
+    @_builtins.property
+    def call_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How many calls of each tool in the turn."""
+
+    @_builtins.property
+    def turns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The turn."""
+
     def __init__(
         self,
         *,
-        tool_name: _builtins.str | None = ...,
-        call_count: _builtins.int = ...,
-        turn: _builtins.int = ...,
+        tool_names: _abc.Iterable[_builtins.str] | None = ...,
+        tool_indexes: _abc.Iterable[_builtins.int] | None = ...,
+        call_counts: _abc.Iterable[_builtins.int] | None = ...,
+        turns: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_tool_name", b"_tool_name", "tool_name", b"tool_name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_tool_name", b"_tool_name", "call_count", b"call_count", "tool_name", b"tool_name", "turn", b"turn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_counts", b"call_counts", "tool_indexes", b"tool_indexes", "tool_names", b"tool_names", "turns", b"turns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__tool_name: _TypeAlias = _typing.Literal["tool_name"]  # noqa: Y015
-    _WhichOneofArgType__tool_name: _TypeAlias = _typing.Literal["_tool_name", b"_tool_name"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__tool_name) -> _WhichOneofReturnType__tool_name | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ToolUsage: _TypeAlias = ToolUsage  # noqa: Y015
+Global___ToolUsageColumns: _TypeAlias = ToolUsageColumns  # noqa: Y015
 
 @_typing.final
 class ListToolUsageRequest(_message.Message):
@@ -473,7 +583,7 @@ class ListToolUsageResponse(_message.Message):
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last one."""
     @_builtins.property
-    def tools(self) -> _containers.RepeatedCompositeFieldContainer[Global___ToolUsage]:
+    def tools(self) -> Global___ToolUsageColumns:
         """The counts, by turn, then by tool."""
 
     @_builtins.property
@@ -483,11 +593,11 @@ class ListToolUsageResponse(_message.Message):
     def __init__(
         self,
         *,
-        tools: _abc.Iterable[Global___ToolUsage] | None = ...,
+        tools: Global___ToolUsageColumns | None = ...,
         next_page_token: _builtins.str = ...,
         branch: _item_pb2.BranchPointer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "tools", b"tools"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "next_page_token", b"next_page_token", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
