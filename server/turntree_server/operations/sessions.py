@@ -103,8 +103,8 @@ def list_sessions(
 def label_condition(table: str) -> str:
     """SQL that keeps the rows of `table` whose session carries a label; its parameters are key and value."""
     return (
-        "EXISTS (SELECT 1 FROM turntree_labels f"
-        f" WHERE f.session_id = {table}.session_id AND f.label_key = ? AND f.label_value = ?)"
+        f"{table}.session_id IN"
+        " (SELECT f.session_id FROM turntree_labels f WHERE f.label_key = ? AND f.label_value = ?)"
     )
 
 
