@@ -393,8 +393,8 @@ def read_turn_columns(message: turn_pb2.TurnColumns) -> tuple[Turn, ...]:
     branch_ids: Iterable[str] = message.branch_ids
     if len(message.branch_ids) == 1:
         branch_ids = repeat(message.branch_ids[0], len(message.turns))
-    times = map(_from_seconds, message.create_times)
-    return tuple(map(Turn, message.turns, branch_ids, times, message.user_items))
+    times = map(_from_seconds, message.create_times[:])
+    return tuple(map(Turn, message.turns[:], branch_ids, times, message.user_items[:]))
 
 
 def write_metadata_columns(items: Sequence[ItemMetadata]) -> turn_pb2.ItemMetadataColumns:
@@ -416,10 +416,10 @@ def write_metadata_columns(items: Sequence[ItemMetadata]) -> turn_pb2.ItemMetada
 
 def read_metadata_columns(message: turn_pb2.ItemMetadataColumns) -> tuple[ItemMetadata, ...]:
     """The metadata of items from its message."""
-    types = _looked_up(message.types, message.type_indexes)
-    tool_names = _looked_up(message.tool_names, message.tool_indexes)
-    times = map(_from_seconds, message.create_times)
-    return tuple(map(ItemMetadata._make, zip(types, tool_names, message.turns, times, strict=True)))
+    types = _looked_up(message.types, message.type_indexes[:])
+    tool_names = _looked_up(message.tool_names, message.tool_indexes[:])
+    times = map(_from_seconds, message.create_times[:])
+    return tuple(map(ItemMetadata._make, zip(types, tool_names, message.turns[:], times, strict=True)))
 
 
 def _indexed(names: Sequence[str | None]) -> tuple[list[str], list[int]]:
@@ -472,8 +472,8 @@ def write_tool_usage(tools: Sequence[ToolUsage]) -> turn_pb2.ToolUsageColumns:
 
 def read_tool_usage(message: turn_pb2.ToolUsageColumns) -> tuple[ToolUsage, ...]:
     """Counts of tool calls from their message."""
-    tool_names = _looked_up(message.tool_names, message.tool_indexes)
-    return tuple(map(ToolUsage._make, zip(tool_names, message.call_counts, message.turns, strict=True)))
+    tool_names = _looked_up(message.tool_names, message.tool_indexes[:])
+    return tuple(map(ToolUsage._make, zip(tool_names, message.call_counts[:], message.turns[:], strict=True)))
 
 
 def write_usage(usage: Usage) -> usage_pb2.Usage:

@@ -69,11 +69,13 @@ def _candidates(
     else:
         conditions += ["s.branch_id = ?", "s.sequence_number > ?"]
     if patterns:
-        likes = ["m.message_data LIKE ? ESCAPE '!'"] * len(patterns)
-        conditions.append(f"({' OR '.join(likes)})")
+        like = "m.message_data LIKE ? ESCAPE '!'"
+        escaped = " OR ".join([like] * (len(patterns) - 1))
+        conditions.append(rf"({like} OR m.message_data LIKE '%\%' AND ({escaped}))")
     rows = yield Query(
         f"""
-        SELECT CAST(m.message_data AS BLOB), s.branch_id, s.sequence_number, COALESCE(s.branch_turn_number, 0), s.created_at
+        SELECT CAST(m.message_data AS BLOB), s.branch_id, s.sequence_number, COALESCE(s.branch_turn_number, 0),
+            s.created_at
         FROM message_structure s JOIN agent_messages m ON m.id = s.message_id
         WHERE {" AND ".join(conditions)}
         ORDER BY s.branch_id, s.sequence_number LIMIT ?
@@ -85,7 +87,9 @@ def _candidates(
 
 
 def _patterns(content: str, letter_case: LetterCase) -> tuple[str, ...]:
-    """LIKE patterns of which every stored item with the text matches one; none when only reading them all will do.
+    """LIKE patterns of which every stored item with the text matches one: the text as it is, then what escapes.
+
+    None when only reading all items will do.
 
     An item holds the text as it is, or escaped. `json.dumps` escapes what is not ASCII, others escape what they like,
     and JSON allows even letters and slashes to be: such items are found by the escapes they must then contain.

@@ -207,32 +207,28 @@ def list_tool_usage(
     page_size = page_size or OUTLINE_PAGE_SIZE_DEFAULT
     rows = yield Query(
         """
-        SELECT tool, COUNT(*), user_turn_number FROM (
-            SELECT COALESCE(
+        SELECT
+            COALESCE(
                 tool_name, CASE WHEN message_type IN ('shell_call', 'apply_patch_call') THEN message_type END
-            ) AS tool, user_turn_number
-            FROM message_structure
-            WHERE session_id = ? AND branch_id = ? AND message_type IN (
+            ) AS tool,
+            COUNT(*), user_turn_number
+        FROM message_structure o
+        WHERE session_id = ? AND branch_id = ? AND (
+            message_type IN (
                 'tool_call', 'function_call', 'computer_call', 'file_search_call', 'web_search_call',
                 'code_interpreter_call', 'tool_search_call', 'custom_tool_call', 'mcp_call',
                 'mcp_approval_request', 'shell_call', 'apply_patch_call'
             )
-            UNION ALL
-            SELECT o.tool_name, o.user_turn_number FROM message_structure o
-            WHERE o.session_id = ? AND o.branch_id = ? AND o.message_type = 'tool_search_output'
-                AND NOT EXISTS (
-                    SELECT 1 FROM message_structure c
-                    WHERE c.session_id = o.session_id AND c.branch_id = o.branch_id
-                        AND c.user_turn_number = o.user_turn_number AND c.tool_name = o.tool_name
-                        AND c.message_type = 'tool_search_call'
-                )
-        ) AS calls
-        GROUP BY tool, user_turn_number ORDER BY user_turn_number, tool LIMIT ? OFFSET ?
+            OR message_type = 'tool_search_output' AND NOT EXISTS (
+                SELECT 1 FROM message_structure c
+                WHERE c.session_id = o.session_id AND c.branch_id = o.branch_id
+                    AND c.user_turn_number = o.user_turn_number AND c.tool_name = o.tool_name
+                    AND c.message_type = 'tool_search_call'
+            )
+        )
+        GROUP BY user_turn_number, tool ORDER BY user_turn_number, tool LIMIT ? OFFSET ?
         """,
-        (
-            *(session_id, state.branch_id, session_id, state.branch_id),
-            *(page_size + 1 if not state.expired else 0, offset),
-        ),
+        (session_id, state.branch_id, page_size + 1 if not state.expired else 0, offset),
     )
     token = write_page_token(context, request, (offset + page_size,)) if len(rows) > page_size else ""
     return Page(tuple(map(ToolUsage._make, rows[:page_size])), token, state.pointer)

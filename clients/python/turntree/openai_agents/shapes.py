@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -103,6 +104,7 @@ def streamed_turn(turn: Turn) -> StreamedTurn:
     )
 
 
+@lru_cache(maxsize=1024)  # turns written together share their second
 def timestamp(time: datetime | None) -> str | None:
     """A time as the SDK's tables hold it."""
     return time.strftime("%Y-%m-%d %H:%M:%S") if time is not None else None
