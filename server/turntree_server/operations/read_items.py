@@ -10,6 +10,9 @@ from turntree_server.operations.branch_state import BranchState, cursor_of, reso
 from turntree_server.operations.statement import Context, Operation, Query, Row, from_timestamp
 from turntree_server.operations.tokens import EMPTY, Position, read_cursor, write_cursor
 
+METADATA_COLUMNS = "s.message_type, s.tool_name, s.user_turn_number, s.created_at"
+"""What `metadata` is made of."""
+
 
 def get_items(
     context: Context,
@@ -33,9 +36,10 @@ def get_items(
     if known is not None and begin <= (yield from _next_sequence_number(session_id, state, after)):
         kind = DeltaKind.APPENDED
         begin = after + 1
+    columns = f"s.id, {METADATA_COLUMNS}" if include_metadata else "s.id"  # each costs as much as a short item
     rows = yield Query(
-        """
-        SELECT CAST(m.message_data AS BLOB), s.id, s.message_type, s.tool_name, s.user_turn_number, s.created_at
+        f"""
+        SELECT CAST(m.message_data AS BLOB), {columns}
         FROM message_structure s JOIN agent_messages m ON m.id = s.message_id
         WHERE s.session_id = ? AND s.branch_id = ? AND s.sequence_number >= ?
         ORDER BY s.sequence_number
@@ -56,7 +60,7 @@ def get_items(
 
 
 def metadata(row: Row) -> ItemMetadata:
-    """Metadata from the columns type, tool_name, turn, created_at."""
+    """Metadata from `METADATA_COLUMNS`."""
     kind, tool_name, turn, created_at = row
     return ItemMetadata(kind, tool_name, turn or 0, from_timestamp(created_at))
 

@@ -7,7 +7,7 @@ from turntree.limits import CHUNK_BYTES, OUTLINE_PAGE_SIZE_DEFAULT, PAGE_SIZE_DE
 from turntree.model import BranchPointer, ItemMetadata, Page, ToolUsage, Turn, TurnsDelta
 
 from turntree_server.operations.branch_state import BranchState, resolve
-from turntree_server.operations.read_items import known_position, metadata
+from turntree_server.operations.read_items import METADATA_COLUMNS, known_position, metadata
 from turntree_server.operations.statement import Context, Operation, Query, Row, Rows, from_timestamp
 from turntree_server.operations.tokens import EMPTY, Position, read_page_token, write_cursor, write_page_token
 
@@ -119,8 +119,8 @@ def _rows_after(
             begin = first[0][0] if turn is not None else begin
     return (
         yield Query(
-            """
-            SELECT CAST(m.message_data AS BLOB), s.id, s.message_type, s.tool_name, s.user_turn_number, s.created_at
+            f"""
+            SELECT CAST(m.message_data AS BLOB), s.id, {METADATA_COLUMNS}
             FROM message_structure s JOIN agent_messages m ON m.id = s.message_id
             WHERE s.session_id = ? AND s.branch_id = ? AND s.sequence_number >= ? AND s.id <= ?
             ORDER BY s.sequence_number
