@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import threading
 from collections.abc import Callable
@@ -173,14 +174,31 @@ class _Reader(aiosqlite.Connection):
         self._thread.daemon = True
 
     async def run(self, operation: OperationFactory[T]) -> T:
-        result: T = await self._execute(_read, self._conn, operation)  # type: ignore[no-untyped-call]
-        return result
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._tx.put_nowait((None, partial(_read_for, result, self._conn, operation)))
+        return await result
 
 
 def _connect_reader(path: str) -> Any:
     connection = connect(path)
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def _read_for(result: asyncio.Future[T], connection: Connection, operation: OperationFactory[T]) -> None:
+    """Read, and tell who waits. Who was cancelled no longer does, and their event loop may be closed by now."""
+    tell: Callable[[], None]
+    try:
+        tell = partial(result.set_result, _read(connection, operation))
+    except BaseException as error:  # raised where the read is waited for
+        tell = partial(result.set_exception, error)
+    with contextlib.suppress(RuntimeError):
+        result.get_loop().call_soon_threadsafe(_unless_done, result, tell)
+
+
+def _unless_done(result: asyncio.Future[T], tell: Callable[[], None]) -> None:
+    if not result.done():
+        tell()
 
 
 def _read(connection: Connection, operation: OperationFactory[T]) -> T:
