@@ -83,8 +83,8 @@ class RecordingEngine(SqliteEngine):
 
     statements: dict[str, None]
 
-    async def read(self, operation: OperationFactory[T]) -> T:
-        return await super().read(partial(self._recorded, operation))
+    async def read(self, operation: OperationFactory[T], *, brief: bool = False) -> T:
+        return await super().read(partial(self._recorded, operation), brief=brief)
 
     async def write(self, operation: OperationFactory[T], session_id: str) -> T:
         return await super().write(partial(self._recorded, operation), session_id)
