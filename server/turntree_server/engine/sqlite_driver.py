@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from turntree.errors import ErrorReason, Unavailable
 
-from turntree_server.operations.statement import Many, Operation, Query, Rows, Statement
+from turntree_server.operations.statement import Insert, Many, Operation, Query, Rows, Statement
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,6 +28,8 @@ SQLITE_VERSION_MIN = (3, 51, 3)
 
 _BUSY_TIMEOUT_S = 5.0
 _STATEMENTS_CACHED = 256
+_CACHE_KIB = 16 * 1024
+_ROWS_AT_ONCE = (64, 16, 4, 1)
 
 
 def require_sound_sqlite() -> None:
@@ -51,6 +54,7 @@ def connect(path: str) -> Connection:
     )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     return connection
 
 
@@ -71,11 +75,27 @@ def _run(connection: Connection, statement: Statement) -> Rows:
         for parameters in statement.parameters:
             rows += connection.execute(statement.sql, parameters)
         return rows
+    if isinstance(statement, Insert):
+        return _inserted(connection, statement, rows)
     cursor = connection.execute(statement.sql, statement.parameters)
     if statement.bytes_max is None:
         rows += cursor
         return rows
     return _bounded(cursor, statement, rows)
+
+
+def _inserted(connection: Connection, statement: Insert, rows: Rows) -> Rows:
+    """Insert as many rows at a time as fit a few fixed sizes, so that the statements stay prepared."""
+    start = 0
+    for size in _ROWS_AT_ONCE:
+        while len(statement.rows) - start >= size:
+            some = statement.rows[start : start + size]
+            start += size
+            values = ", ".join([f"({', '.join('?' * len(some[0]))})"] * size)
+            sql = f"INSERT INTO {statement.table} ({statement.columns}) VALUES {values} RETURNING id"
+            rows += connection.execute(sql, list(chain.from_iterable(some)))
+    rows.sort()
+    return rows
 
 
 def _bounded(cursor: sqlite3.Cursor, statement: Query, rows: Rows) -> Rows:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from turntree.model import MAIN_BRANCH_ID
 
 from turntree_server.operations import content
-from turntree_server.operations.statement import Many, Operation, Query
-from turntree_server.operations.structure import INSERT_STRUCTURE, touch_generation
+from turntree_server.operations.statement import Operation, Query
+from turntree_server.operations.structure import structure_rows, touch_generation
 
 
 def plain_sessions() -> Operation[tuple[str, ...]]:
@@ -51,7 +51,7 @@ def adopt_plain_session(session_id: str) -> Operation[None]:
         structure.append(
             (session_id, message_id, MAIN_BRANCH_ID, kind, sequence_number, turn, turn, tool_name, create_time)
         )
-    yield Many(INSERT_STRUCTURE, structure)
+    yield structure_rows(structure)
     yield from touch_generation(session_id)
 
 

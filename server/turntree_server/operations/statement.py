@@ -40,7 +40,16 @@ class Many:
     parameters: Sequence[Sequence[Any]]
 
 
-Statement = Query | Many
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """New rows of a table that numbers them itself; their ids come back in order, as rows of one column."""
+
+    table: str
+    columns: str
+    rows: Sequence[Sequence[Any]]
+
+
+Statement = Query | Many | Insert
 
 Operation = Generator[Statement, Rows, T]
 """Yields statements, receives rows, returns the result of the transaction."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from turntree_server.operations.statement import Context, Operation, Query
+from collections.abc import Sequence
 
-INSERT_STRUCTURE = """
-    INSERT INTO message_structure (
-        session_id, message_id, branch_id, message_type, sequence_number,
-        user_turn_number, branch_turn_number, tool_name, created_at
-    ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
-"""
+from turntree_server.operations.statement import Context, Insert, Operation, Query, Row
+
+_STRUCTURE_COLUMNS = (
+    "session_id, message_id, branch_id, message_type, sequence_number, "
+    "user_turn_number, branch_turn_number, tool_name, created_at"
+)
+
+
+def structure_rows(rows: Sequence[Row]) -> Insert:
+    """Make new rows of the structure: the values of all columns but the id, in the order of the schema."""
+    return Insert("message_structure", _STRUCTURE_COLUMNS, rows)
 
 
 def touch_session(context: Context, session_id: str) -> Operation[None]:

@@ -19,8 +19,8 @@ from turntree_server.operations.branch_state import (
     resolve_for_write,
 )
 from turntree_server.operations.purge import purge_orphans
-from turntree_server.operations.statement import Context, Many, Operation, Query
-from turntree_server.operations.structure import INSERT_STRUCTURE, last_sequence_number, touch_session
+from turntree_server.operations.statement import Context, Insert, Operation, Query
+from turntree_server.operations.structure import last_sequence_number, structure_rows, touch_session
 from turntree_server.operations.tokens import Position
 
 
@@ -79,8 +79,9 @@ def append(
     if not new_items:
         return state
     yield from touch_session(context, session_id)
-    message_rows = yield Many(
-        "INSERT INTO agent_messages (session_id, message_data, created_at) VALUES (?, ?, ?) RETURNING id",
+    message_rows = yield Insert(
+        "agent_messages",
+        "session_id, message_data, created_at",
         [(session_id, item.payload.decode(), context.timestamp) for item in new_items],
     )
     sequence_number = yield from last_sequence_number(session_id)
@@ -103,9 +104,9 @@ def append(
                 context.timestamp,
             )
         )
-    structure_rows = yield Many(INSERT_STRUCTURE, structure)
-    first_id = structure_rows[0][0] if state.is_empty else state.position.first_id
-    return BranchState(state.pointer, Position(first_id, structure_rows[-1][0]), turn, branch_turn)
+    ids = yield structure_rows(structure)
+    first_id = ids[0][0] if state.is_empty else state.position.first_id
+    return BranchState(state.pointer, Position(first_id, ids[-1][0]), turn, branch_turn)
 
 
 def pop_item(
