@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,16 @@ class ServerProcess:
     address: str
 
     @classmethod
-    def start(cls, db: Path, *, listen: str = "127.0.0.1:0") -> ServerProcess:
+    def start(
+        cls,
+        db: Path,
+        *,
+        listen: str = "127.0.0.1:0",
+        command: Sequence[str | Path] = (_COMMAND,),
+        environment: Mapping[str, str] | None = None,
+    ) -> ServerProcess:
         """Start a server on a database file, and wait until it says that it answers."""
-        with _log_of(db).open("a") as log:
-            process = subprocess.Popen(
-                [_COMMAND, "serve", "--db", db, "--listen", listen], stdout=subprocess.PIPE, stderr=log, text=True
-            )
+        process = launch(db, listen=listen, command=command, environment=environment)
         assert process.stdout is not None
         announced, _, _ = select.select([process.stdout], [], [], _STARTED_WITHIN_S)
         line = process.stdout.readline() if announced else ""
@@ -39,7 +44,7 @@ class ServerProcess:
             process.kill()
             process.wait()
             process.stdout.close()
-            raise AssertionError(f"the server announced {line!r}, and logged: {_log_of(db).read_text()}")
+            raise AssertionError(f"the server announced {line!r}, and logged: {log_of(db).read_text()}")
         return cls(db, process, words[4])
 
     def stop(self) -> None:
@@ -49,7 +54,7 @@ class ServerProcess:
             more, _ = self.process.communicate(timeout=_STOPPED_WITHIN_S)
         finally:
             self.kill()
-        assert (self.process.returncode, more) == (0, ""), _log_of(self.db).read_text()
+        assert (self.process.returncode, more) == (0, ""), log_of(self.db).read_text()
 
     def kill(self) -> None:
         """End the server as a crash would, unless it has ended."""
@@ -69,7 +74,26 @@ class ServerProcess:
         self.start_again()
 
 
-def _log_of(db: Path) -> Path:
+def launch(
+    db: Path,
+    *,
+    listen: str = "127.0.0.1:0",
+    command: Sequence[str | Path] = (_COMMAND,),
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """Start a server's process and wait for nothing. What it logs goes to `log_of(db)`."""
+    with log_of(db).open("a") as log:
+        return subprocess.Popen(
+            [*command, "serve", "--db", db, "--listen", listen],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env={**os.environ, **(environment or {})},
+        )
+
+
+def log_of(db: Path) -> Path:
+    """Where the servers on a database log."""
     return db.with_suffix(".log")
 
 

@@ -1,0 +1,1 @@
+"""What must hold while things go wrong: races, dead networks, hostile clients, bytes that mean nothing."""
