@@ -55,9 +55,11 @@ ROOMS: Mapping[str, set[str]] = {
         "threading",
     },
     # The server, from the inside out
+    "turntree_server.failpoints": {"turntree.limits", "threading"},
     "turntree_server.operations": {*WORDS, "msgspec"},
     "turntree_server.engine": {
         "turntree.errors",
+        "turntree_server.failpoints",
         "turntree_server.operations",
         "aiosqlite",
         "asyncio",
@@ -78,6 +80,7 @@ ROOMS: Mapping[str, set[str]] = {
         "turntree.store",
         "turntree.v1",
         "turntree.wire",
+        "turntree_server.failpoints",
         "asyncio",
         "grpc",
         "grpc_health",
@@ -88,6 +91,7 @@ ROOMS: Mapping[str, set[str]] = {
         "turntree.limits",
         "turntree.v1",
         "turntree_server.engine",
+        "turntree_server.failpoints",
         "turntree_server.local_store",
         "turntree_server.service",
         "turntree_server.settings",

@@ -22,6 +22,7 @@ from turntree.v1.session_pb2_grpc import add_SessionServiceServicer_to_server
 from turntree.v1.turn_pb2_grpc import add_TurnServiceServicer_to_server
 from turntree.v1.usage_pb2_grpc import add_UsageServiceServicer_to_server
 
+from turntree_server import failpoints
 from turntree_server.engine.sqlite import IN_MEMORY, SqliteEngine
 from turntree_server.local_store import LocalStore
 from turntree_server.service.branches import BranchService
@@ -125,11 +126,15 @@ class Server:
             raise AddressInUse(
                 f"cannot listen on {self.address}: the address is in use or not of this machine"
             ) from None
+        if failpoints.ON:
+            failpoints.hit("listen.begin")
         await self._grpc.start()
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def stop(self) -> None:
         """Let calls in flight finish, tell watchers to resume elsewhere, then close the database."""
+        if failpoints.ON:
+            failpoints.hit("stop.begin")
         self._health.stop_serving()
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -139,6 +144,8 @@ class Server:
         self.store.end_watches()
         self._pipeline.end()
         await stopped
+        if failpoints.ON:
+            failpoints.hit("stop.end")
         await self.store.close()
 
     async def _sweep(self) -> None:

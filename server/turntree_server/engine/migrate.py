@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from turntree.errors import ErrorReason, Unavailable
 
+from turntree_server import failpoints
 from turntree_server.engine.sqlite_driver import Connection, sqlite3
 
 
@@ -46,6 +47,8 @@ def migrate(connection: Connection) -> list[Migration]:
     missing = [migration for migration in known if migration.number > done]
     for migration in missing:
         _carry_out(connection, migration)
+        if failpoints.ON:
+            failpoints.hit("migration.end")
     return missing
 
 
@@ -60,6 +63,8 @@ def _done(connection: Connection) -> int:
 def _carry_out(connection: Connection, migration: Migration) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
+        if failpoints.ON:
+            failpoints.hit("migration.begin")
         connection.execute(
             """
             CREATE TABLE IF NOT EXISTS turntree_migrations (
@@ -70,9 +75,13 @@ def _carry_out(connection: Connection, migration: Migration) -> None:
         if _done(connection) < migration.number:
             for statement in _statements(migration.sql):
                 connection.execute(statement)
+                if failpoints.ON:
+                    failpoints.hit("migration.statement")
             connection.execute(
                 "INSERT INTO turntree_migrations (number, name) VALUES (?, ?)", (migration.number, migration.name)
             )
+        if failpoints.ON:
+            failpoints.hit("migration.commit")
         connection.execute("COMMIT")
     except BaseException:
         connection.rollback()

@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 import aiosqlite
 from turntree.errors import ErrorReason, Unavailable, stopping
 
+from turntree_server import failpoints
 from turntree_server.engine import open_files
 from turntree_server.engine.engine import Engine, Listener
 from turntree_server.engine.listeners import Listeners
@@ -110,6 +111,8 @@ class SqliteEngine(Engine):
             )
         if self.path != IN_MEMORY:
             open_files.claim(self.path)
+        if failpoints.ON:
+            failpoints.hit("open.begin")
         connection = connect(self.path)
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         if migrate(connection):
@@ -117,6 +120,8 @@ class SqliteEngine(Engine):
         for session_id in drive(connection, plain_sessions()):
             _in_transaction(connection, adopt_plain_session(session_id))
         self.database_id = connection.execute("SELECT database_id FROM turntree_database").fetchone()[0]
+        if failpoints.ON:
+            failpoints.hit("open.end")
         return connection
 
     @staticmethod
@@ -202,6 +207,8 @@ def _unless_done(result: asyncio.Future[T], tell: Callable[[], None]) -> None:
 
 
 def _read(connection: Connection, operation: OperationFactory[T]) -> T:
+    if failpoints.ON:
+        failpoints.hit("read.begin")
     connection.execute("BEGIN")
     try:
         return drive(connection, operation())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from turntree.errors import ErrorReason, Unavailable
 
+from turntree_server import failpoints
 from turntree_server.operations.statement import Insert, Many, Operation, Query, Rows, Statement
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def drive(connection: Connection, operation: Operation[T]) -> T:
 
 
 def _run(connection: Connection, statement: Statement) -> Rows:
+    if failpoints.ON:
+        failpoints.hit("operation.statement")
     rows = Rows()
     if isinstance(statement, Many):
         for parameters in statement.parameters:

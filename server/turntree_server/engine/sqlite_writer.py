@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from turntree.errors import TurntreeError, stopping
 
+from turntree_server import failpoints
 from turntree_server.engine.listeners import Listeners
 from turntree_server.engine.sqlite_driver import Connection, drive, translated_errors
 from turntree_server.operations.statement import OperationFactory
@@ -114,6 +115,8 @@ class SqliteWriter:
                 seen, data_version = data_version, self._data_version(connection)
                 if seen != data_version:
                     self._listeners.notify_all()
+        if failpoints.ON:
+            failpoints.hit("close.checkpoint")
         connection.close()
 
     def _take(self) -> list[_Work]:
@@ -138,10 +141,18 @@ class SqliteWriter:
         """Carry out a batch in one transaction and note each outcome."""
         try:
             with translated_errors():
+                if failpoints.ON:
+                    failpoints.hit("batch.begin")
                 connection.execute("BEGIN IMMEDIATE")
+                if failpoints.ON:
+                    failpoints.hit("batch.begun")
                 for work in batch:
                     _carry_out(connection, work)
+                if failpoints.ON:
+                    failpoints.hit("batch.commit")
                 connection.execute("COMMIT")
+                if failpoints.ON:
+                    failpoints.hit("batch.committed")
         except Exception as error:  # the outcome of every operation in the batch
             if connection.in_transaction:
                 connection.rollback()
@@ -152,17 +163,25 @@ class SqliteWriter:
 def _carry_out(connection: Connection, work: _Work) -> None:
     connection.execute("SAVEPOINT operation")
     try:
+        if failpoints.ON:
+            failpoints.hit("operation.begin")
         with translated_errors():
             work.result = drive(connection, work.operation())
+        if failpoints.ON:
+            failpoints.hit("operation.end")
     except Exception as error:  # the outcome of this operation alone
         work.error = error
         if not isinstance(error, TurntreeError):
             log.exception("an operation failed")
         connection.execute("ROLLBACK TO operation")
     connection.execute("RELEASE operation")
+    if failpoints.ON:
+        failpoints.hit("operation.released")
 
 
 def _deliver(batch: list[_Work]) -> None:
+    if failpoints.ON:
+        failpoints.hit("deliver.begin")
     by_loop: dict[asyncio.AbstractEventLoop, list[_Work]] = {}
     for work in batch:
         by_loop.setdefault(work.loop, []).append(work)
@@ -171,6 +190,8 @@ def _deliver(batch: list[_Work]) -> None:
             loop.call_soon_threadsafe(_settle, settled)
         except RuntimeError:
             log.debug("an event loop closed before its answers came")
+    if failpoints.ON:
+        failpoints.hit("deliver.end")
 
 
 def _settle(batch: list[_Work]) -> None:

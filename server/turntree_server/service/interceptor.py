@@ -11,6 +11,8 @@ import grpc.aio
 from turntree.errors import DeadlineExceeded, ErrorReason, Internal, InvalidArgument, TurntreeError
 from turntree.rpc_errors import to_status
 
+from turntree_server import failpoints
+
 log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -65,7 +67,10 @@ def _guarded_call(handler: Callable[[Any, Context], Awaitable[Any]]) -> Callable
         try:
             if isinstance(request, Malformed):
                 request.refuse()
-            return await handler(request, context)
+            response = await handler(request, context)
+            if failpoints.ON:
+                failpoints.hit("unary.end")
+            return response
         except Exception as error:
             await _abort(context, error)
 
@@ -80,6 +85,8 @@ def _guarded_stream(
             if isinstance(request, Malformed):
                 request.refuse()
             async for response in handler(request, context):
+                if failpoints.ON:
+                    failpoints.hit("stream.message")
                 yield response
         except Exception as error:
             await _abort(context, error)

@@ -12,6 +12,7 @@ from turntree.rpc_errors import to_status_message
 from turntree.v1 import pipeline_pb2 as pb
 from turntree.v1.pipeline_pb2_grpc import PipelineServiceServicer
 
+from turntree_server import failpoints
 from turntree_server.service.interceptor import Context, Malformed, to_turntree_error
 
 CALLS_AT_WORK_MAX = 1_024
@@ -110,7 +111,11 @@ class _Calls:
         try:
             while self._replies:
                 replies, self._replies = self._replies, []
+                if failpoints.ON:
+                    failpoints.hit("reply.begin")
                 await self._context.write(pb.PipelineResponse(replies=replies))
+                if failpoints.ON:
+                    failpoints.hit("reply.end")
         finally:
             self._is_sending = False
 
@@ -122,6 +127,8 @@ class _Calls:
                 raise InvalidArgument(
                     ErrorReason.FIELD_REQUIRED, f"request is required: {limit}", field="request", limit=limit
                 )
+            if failpoints.ON:
+                failpoints.hit("call.begin")
             answer = self._handlers[name](getattr(call, name), self._context)
             if call.HasField("timeout"):
                 async with asyncio.timeout(call.timeout.seconds + call.timeout.nanos / 1e9):
