@@ -54,6 +54,10 @@ fresh: $(READY) ## Prove that the generated code is that of the protos
 fuzz: $(READY) ## Compare with the Agents SDK on random sequences: SEQUENCES=5000 by default
 	TURNTREE_SEQUENCES=$(or $(SEQUENCES),5000) $(BIN)/python -m pytest tests/parity/test_differential.py -s
 
+.PHONY: torture
+torture: $(READY) ## Break the server in every way, for an hour or so; TURNTREE_SEED=N plays a run again
+	TURNTREE_FAULTS=torture $(BIN)/python -m pytest tests/faults -s
+
 .PHONY: bench
 bench: .venv/bench ## Compare the speed with that of the peers, in less than five minutes
 	$(BIN)/python -m benchmarks
