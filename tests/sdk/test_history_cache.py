@@ -119,11 +119,11 @@ def test_bounded() -> None:
     history = read("x" * 1000)
     cache = HistoryCache(3 * history.bytes_size)
     for name in "abc":
-        cache.put("s", name, history)
+        cache.put(history, "s", name)
     assert cache.get("s", "a") is history
-    cache.put("s", "d", history)
+    cache.put(history, "s", "d")
     assert [name for name in "abcd" if cache.get("s", name) is not None] == ["a", "c", "d"]
-    cache.put("s", "large", read("x" * 10_000))
+    cache.put(read("x" * 10_000), "s", "large")
     assert cache.get("s", "large") is None
     assert cache.get("s", "d") is history
 

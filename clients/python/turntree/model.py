@@ -319,8 +319,12 @@ Expiry = datetime | timedelta | Never
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Some entries, the token that asks for the next page (empty on the last), and the branch read, resolved."""
+    """Some entries, the token that asks for the next page (empty on the last), and the branch read, resolved.
+
+    `cursor` names the branch as the page shows it, where an answer depends on its items alone.
+    """
 
     entries: tuple[T, ...]
     next_page_token: str = ""
     branch: BranchPointer = MAIN
+    cursor: bytes = b""

@@ -459,7 +459,8 @@ class RemoteStore(Store):
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.ListTurnsResponse)
-        return Page(wire.read_turn_columns(response.turns), response.next_page_token, wire.read_pointer(response))
+        entries = wire.read_turn_columns(response.turns)
+        return Page(entries, response.next_page_token, wire.read_pointer(response), response.cursor)
 
     async def stream_turn_deltas(
         self, session_id: str, *, branch: BranchPointer = MAIN, cursor: bytes | None = None
@@ -493,7 +494,8 @@ class RemoteStore(Store):
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.SearchTurnsResponse)
-        return Page(wire.read_turn_columns(response.turns), response.next_page_token, wire.read_pointer(response))
+        entries = wire.read_turn_columns(response.turns)
+        return Page(entries, response.next_page_token, wire.read_pointer(response), response.cursor)
 
     async def get_conversation_by_turns(
         self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
@@ -506,7 +508,8 @@ class RemoteStore(Store):
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.GetConversationByTurnsResponse)
-        return Page(wire.read_metadata_columns(response.items), response.next_page_token, wire.read_pointer(response))
+        entries = wire.read_metadata_columns(response.items)
+        return Page(entries, response.next_page_token, wire.read_pointer(response), response.cursor)
 
     async def list_tool_usage(
         self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
@@ -519,7 +522,8 @@ class RemoteStore(Store):
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.ListToolUsageResponse)
-        return Page(wire.read_tool_usage(response.tools), response.next_page_token, wire.read_pointer(response))
+        entries = wire.read_tool_usage(response.tools)
+        return Page(entries, response.next_page_token, wire.read_pointer(response), response.cursor)
 
     # Usage
 

@@ -446,12 +446,17 @@ def _joined(turn: Turn, part: Turn) -> Turn:
 
 
 async def every(fetch: Callable[[str], Awaitable[Page[T]]]) -> Page[T]:
-    """Fetch page after page, from a function of the page token, and return all entries as one page."""
+    """Fetch page after page, from a function of the page token, and return all entries as one page.
+
+    It has a cursor only if the branch did not change between the pages.
+    """
     page = await fetch("")
     if not page.next_page_token:
         return page
     entries = list(page.entries)
+    cursors = {page.cursor}
     while page.next_page_token:
         page = await fetch(page.next_page_token)
         entries += page.entries
-    return Page(tuple(entries), "", page.branch)
+        cursors.add(page.cursor)
+    return Page(tuple(entries), "", page.branch, page.cursor if len(cursors) == 1 else b"")

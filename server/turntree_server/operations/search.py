@@ -10,7 +10,7 @@ from turntree.limits import CHUNK_BYTES, PAGE_SIZE_DEFAULT
 from turntree.model import BranchPointer, LetterCase, Page, Turn
 
 from turntree_server.operations import content as item_content
-from turntree_server.operations.branch_state import resolve
+from turntree_server.operations.branch_state import cursor_of, resolve
 from turntree_server.operations.statement import Context, Operation, Query, Row, from_timestamp
 from turntree_server.operations.tokens import read_page_token, write_page_token
 
@@ -34,6 +34,7 @@ def search_turns(
     request = ("search_turns", session_id, content, only_branch_id, letter_case, state.pointer.generation)
     after = read_page_token(context, request, page_token) or (only_branch_id or "", -1)
     page_size = page_size or PAGE_SIZE_DEFAULT
+    cursor = b"" if all_branches else cursor_of(context, session_id, state)
     matches = _matcher(content, letter_case)
     found: list[Row] = []
     found_bytes = 0
@@ -46,12 +47,12 @@ def search_turns(
             if found and (len(found) == page_size or found_bytes > CHUNK_BYTES):
                 last = found[-1]
                 token = write_page_token(context, request, (last[1], last[2]))
-                return Page(tuple(_to_turn(row) for row in found), token, state.pointer)
+                return Page(tuple(_to_turn(row) for row in found), token, state.pointer, cursor)
             found.append(row)
         if len(rows) < _ROWS_AT_ONCE and rows.left_out is None:
             break
         after = (rows[-1][1], rows[-1][2])
-    return Page(tuple(_to_turn(row) for row in found), "", state.pointer)
+    return Page(tuple(_to_turn(row) for row in found), "", state.pointer, cursor)
 
 
 def _to_turn(row: Row) -> Turn:

@@ -6,7 +6,7 @@ import msgspec
 from turntree.limits import CHUNK_BYTES, OUTLINE_PAGE_SIZE_DEFAULT, PAGE_SIZE_DEFAULT
 from turntree.model import BranchPointer, ItemMetadata, Page, ToolUsage, Turn, TurnsDelta
 
-from turntree_server.operations.branch_state import BranchState, resolve
+from turntree_server.operations.branch_state import BranchState, cursor_of, resolve
 from turntree_server.operations.read_items import METADATA_COLUMNS, known_position, metadata
 from turntree_server.operations.statement import Context, Operation, Query, Row, Rows, from_timestamp
 from turntree_server.operations.tokens import EMPTY, Position, read_page_token, write_cursor, write_page_token
@@ -39,7 +39,7 @@ def list_turns(
     turns = tuple(
         [Turn(turn, state.branch_id, from_timestamp(created_at), payload) for payload, turn, created_at, _ in shown]
     )
-    return Page(turns, token, state.pointer)
+    return Page(turns, token, state.pointer, cursor_of(context, session_id, state))
 
 
 def stream_turns(
@@ -180,7 +180,7 @@ def get_conversation_by_turns(
     more = len(types) == page_size and (yield from _has_items_after(session_id, state, last))
     token = write_page_token(context, request, (last,)) if more else ""
     items = map(ItemMetadata._make, zip(types, tool_names, numbers, map(from_timestamp, times), strict=True))
-    return Page(tuple(items), token, state.pointer)
+    return Page(tuple(items), token, state.pointer, cursor_of(context, session_id, state))
 
 
 def _has_items_after(session_id: str, state: BranchState, sequence_number: int) -> Operation[bool]:
@@ -231,4 +231,5 @@ def list_tool_usage(
         (session_id, state.branch_id, page_size + 1 if not state.expired else 0, offset),
     )
     token = write_page_token(context, request, (offset + page_size,)) if len(rows) > page_size else ""
-    return Page(tuple(map(ToolUsage._make, rows[:page_size])), token, state.pointer)
+    tools = tuple(map(ToolUsage._make, rows[:page_size]))
+    return Page(tools, token, state.pointer, cursor_of(context, session_id, state))

@@ -29,6 +29,7 @@ class TurnService(TurnServiceServicer):
             turns=wire.write_turn_columns(page.entries),
             next_page_token=page.next_page_token,
             branch=wire.write_pointer(page.branch),
+            cursor=page.cursor,
         )
 
     async def StreamTurns(
@@ -53,6 +54,7 @@ class TurnService(TurnServiceServicer):
             turns=wire.write_turn_columns(page.entries),
             next_page_token=page.next_page_token,
             branch=wire.write_pointer(page.branch),
+            cursor=page.cursor,
         )
 
     async def GetConversationByTurns(
@@ -68,6 +70,7 @@ class TurnService(TurnServiceServicer):
             items=wire.write_metadata_columns(page.entries),
             next_page_token=page.next_page_token,
             branch=wire.write_pointer(page.branch),
+            cursor=page.cursor,
         )
 
     async def ListToolUsage(self, request: pb.ListToolUsageRequest, context: Context) -> pb.ListToolUsageResponse:
@@ -81,4 +84,5 @@ class TurnService(TurnServiceServicer):
             tools=wire.write_tool_usage(page.entries),
             next_page_token=page.next_page_token,
             branch=wire.write_pointer(page.branch),
+            cursor=page.cursor,
         )

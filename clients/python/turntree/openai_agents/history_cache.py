@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import gc
 import marshal
-import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from turntree.model import DeltaKind, ItemsDelta, Written
+from turntree.openai_agents.bounded_cache import BoundedCache
 from turntree.openai_agents.shapes import decode_all
 from turntree.store import Store
 
@@ -49,14 +48,14 @@ class History:
     def items(self) -> list[Any]:
         """The items, decoded anew."""
         items: list[Any] = []
-        with _no_collection():
+        with no_collection():
             for chunk in self.chunks:
                 items += marshal.loads(chunk.data)  # noqa: S302 - written by this process
         return items
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
+def no_collection() -> Iterator[None]:
     """Keep the garbage collector from looking for garbage where only new objects are made, a hundred times over."""
     was_enabled = gc.isenabled()
     gc.disable()
@@ -85,45 +84,19 @@ def _append(chunks: list[_Chunk], items: list[Any]) -> None:
     chunks.append(_Chunk(marshal.dumps(items), len(items)))
 
 
-class HistoryCache:
-    """Histories by session and branch, bounded in bytes. Safe to use from several threads."""
+class HistoryCache(BoundedCache[History]):
+    """Histories by session and branch."""
 
     def __init__(self, bytes_max: int = CACHE_BYTES_MAX) -> None:
-        self._bytes_max = bytes_max
-        self._bytes = 0
-        self._lock = threading.Lock()
-        self._histories: OrderedDict[tuple[str, str], History] = OrderedDict()
-
-    def get(self, session_id: str, branch_id: str) -> History | None:
-        """The history of a branch, as it was when it was last read."""
-        with self._lock:
-            history = self._histories.get((session_id, branch_id))
-            if history is not None:
-                self._histories.move_to_end((session_id, branch_id))
-            return history
-
-    def put(self, session_id: str, branch_id: str, history: History) -> None:
-        """Keep a history, and drop others if there is no room."""
-        with self._lock:
-            self._drop((session_id, branch_id))
-            if history.bytes_size > self._bytes_max:
-                return
-            self._histories[session_id, branch_id] = history
-            self._bytes += history.bytes_size
-            while self._bytes > self._bytes_max:
-                self._drop(next(iter(self._histories)))
+        super().__init__(bytes_max)
 
     def extend(self, session_id: str, written: Written, payloads: list[bytes]) -> None:
         """Append what was just written to a branch, if its history was kept as it was before."""
-        history = self.get(session_id, written.branch.branch_id)
+        key = (session_id, written.branch.branch_id)
+        history = self.get(*key)
         if history is not None and history.cursor == written.previous_cursor:
             delta = ItemsDelta(DeltaKind.APPENDED, tuple(payloads), written.cursor, written.branch)
-            self.put(session_id, written.branch.branch_id, applied(history, delta))
-
-    def _drop(self, key: tuple[str, str]) -> None:
-        history = self._histories.pop(key, None)
-        if history is not None:
-            self._bytes -= history.bytes_size
+            self.put(applied(history, delta), *key)
 
 
 _caches: WeakKeyDictionary[Store, HistoryCache] = WeakKeyDictionary()

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from agents.items import TResponseInputItem
@@ -33,12 +34,14 @@ from turntree.model import (
     UsageMode,
 )
 from turntree.openai_agents import shapes, shared_stores
+from turntree.openai_agents.answers import answer
 from turntree.openai_agents.compaction import CompactionSnapshot, read_snapshot
 from turntree.openai_agents.history_cache import applied, cache_of
 from turntree.openai_agents.mutations import Mutations
 from turntree.store import Store, every
 
 T = TypeVar("T")
+R = TypeVar("R", bound="list[Any] | dict[Any, Any]")
 
 URL_DEFAULT = "localhost:50051"
 
@@ -133,7 +136,7 @@ class TurntreeSession:
         delta = await store.read_items(self.session_id, branch=pointer, cursor=cursor)
         history = applied(known, delta)
         if history is not known:
-            cache.put(self.session_id, delta.branch.branch_id, history)
+            cache.put(history, self.session_id, delta.branch.branch_id)
         return delta, history.items()
 
     async def _read_window(
@@ -357,26 +360,29 @@ class TurntreeSession:
         Each is a dict of `turn`, `content` (at most 100 characters of it), `full_content`, `timestamp` and
         `can_branch`.
         """
-        page = await self._every(
+        return await self._answer(
             branch_id,
+            ("turns",),
             lambda store, pointer, token: store.list_turns(
                 self.session_id, branch=pointer, page_size=PAGE_SIZE_MAX, page_token=token
             ),
+            shapes.turn_rows,
         )
-        return shapes.turn_rows(page.entries)
 
     async def find_turns_by_content(self, search_term: str, branch_id: str | None = None) -> list[dict[str, Any]]:
         """List the turns of a branch whose user item contains a text, ignoring the case of ASCII letters.
 
         Each is a dict as of `get_conversation_turns`, with all of `content`.
         """
-        page = await self._every(
+        return await self._answer(
             branch_id,
+            ("search", search_term),
             lambda store, pointer, token: store.search_turns(
                 self.session_id, search_term, branch=pointer, page_size=PAGE_SIZE_MAX, page_token=token
             ),
+            partial(shapes.turn_rows, preview_characters=None),
+            keep_short=True,
         )
-        return shapes.turn_rows(page.entries, preview_characters=None)
 
     async def search_turns(self, search_term: str, *, all_branches: bool = True) -> list[dict[str, Any]]:
         """List the turns whose user item contains a text, on all branches, ignoring the case of any letter.
@@ -403,23 +409,25 @@ class TurntreeSession:
 
     async def get_conversation_by_turns(self, branch_id: str | None = None) -> dict[int, list[dict[str, str | None]]]:
         """Outline a branch: for each turn the `type` and `tool_name` of its items."""
-        page = await self._every(
+        return await self._answer(
             branch_id,
+            ("outline",),
             lambda store, pointer, token: store.get_conversation_by_turns(
                 self.session_id, branch=pointer, page_size=OUTLINE_PAGE_SIZE_MAX, page_token=token
             ),
+            shapes.outline,
         )
-        return shapes.outline(page.entries)
 
     async def get_tool_usage(self, branch_id: str | None = None) -> list[tuple[str, int, int]]:
         """Count tool calls: tuples of tool name, count and turn."""
-        page = await self._every(
+        return await self._answer(
             branch_id,
+            ("tools",),
             lambda store, pointer, token: store.list_tool_usage(
                 self.session_id, branch=pointer, page_size=OUTLINE_PAGE_SIZE_MAX, page_token=token
             ),
+            shapes.tool_counts,
         )
-        return list(map(tuple, page.entries))  # type: ignore[arg-type]
 
     async def stream_turns(self, branch_id: str | None = None) -> AsyncIterator[shapes.StreamedTurn]:
         """Stream the turns of a branch with all their items, oldest first, whatever its length."""
@@ -613,6 +621,33 @@ class TurntreeSession:
         """Make a branch the current one, unless the session was cleared since."""
         if (pointer.generation or 0) >= (self._pointer.generation or 0):
             self._pointer = pointer
+
+    async def _answer(
+        self,
+        branch_id: str | None,
+        question: tuple[str, ...],
+        fetch: Callable[[Store, BranchPointer, str], Awaitable[Page[T]]],
+        shape: Callable[[tuple[T, ...]], R],
+        *,
+        keep_short: bool = False,
+    ) -> R:
+        """The answer to a question about a branch; see `answer`."""
+        pointer = self._read_pointer(branch_id)
+        if pointer is None:
+            return shape(())
+        store = await self._store()
+        branch, answered = await answer(
+            store,
+            self.session_id,
+            pointer,
+            question,
+            lambda token: fetch(store, pointer, token),
+            shape,
+            keep_short=keep_short,
+        )
+        if branch_id is None:
+            self._follow(branch)
+        return answered
 
     async def _every(
         self, branch_id: str | None, fetch: Callable[[Store, BranchPointer, str], Awaitable[Page[T]]]

@@ -20,6 +20,7 @@ from turntree.model import (
     DeltaKind,
     ItemMetadata,
     ItemsDelta,
+    ToolUsage,
     Turn,
     TurnUsage,
     Usage,
@@ -152,6 +153,11 @@ def outline(items: Iterable[ItemMetadata]) -> dict[int, list[dict[str, str | Non
     for kind, tool_name, turn, _ in items:
         turns[turn].append({"type": kind, "tool_name": tool_name})
     return dict(turns)
+
+
+def tool_counts(tools: Iterable[ToolUsage]) -> list[tuple[str, int, int]]:
+    """The answer of `get_tool_usage`: plain tuples."""
+    return [(name, count, turn) for name, count, turn in tools]  # type: ignore[misc]
 
 
 def usage_total(total: UsageTotal | None) -> dict[str, int] | None:

@@ -182,8 +182,11 @@ class ListTurnsResponse(_message.Message):
     TURNS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     BRANCH_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last one."""
+    cursor: _builtins.bytes
+    """Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer."""
     @_builtins.property
     def turns(self) -> Global___TurnColumns:
         """The turns, oldest first."""
@@ -198,10 +201,11 @@ class ListTurnsResponse(_message.Message):
         turns: Global___TurnColumns | None = ...,
         next_page_token: _builtins.str = ...,
         branch: _item_pb2.BranchPointer | None = ...,
+        cursor: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "turns", b"turns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "next_page_token", b"next_page_token", "turns", b"turns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "next_page_token", b"next_page_token", "turns", b"turns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -340,8 +344,13 @@ class SearchTurnsResponse(_message.Message):
     TURNS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     BRANCH_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last one."""
+    cursor: _builtins.bytes
+    """Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer.
+    Empty when all branches are searched.
+    """
     @_builtins.property
     def turns(self) -> Global___TurnColumns:
         """The turns that match, by branch and number."""
@@ -356,10 +365,11 @@ class SearchTurnsResponse(_message.Message):
         turns: Global___TurnColumns | None = ...,
         next_page_token: _builtins.str = ...,
         branch: _item_pb2.BranchPointer | None = ...,
+        cursor: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "turns", b"turns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "next_page_token", b"next_page_token", "turns", b"turns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "next_page_token", b"next_page_token", "turns", b"turns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -466,8 +476,11 @@ class GetConversationByTurnsResponse(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     BRANCH_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last one."""
+    cursor: _builtins.bytes
+    """Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer."""
     @_builtins.property
     def items(self) -> Global___ItemMetadataColumns:
         """The items of the branch in order."""
@@ -482,10 +495,11 @@ class GetConversationByTurnsResponse(_message.Message):
         items: Global___ItemMetadataColumns | None = ...,
         next_page_token: _builtins.str = ...,
         branch: _item_pb2.BranchPointer | None = ...,
+        cursor: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "items", b"items"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "items", b"items", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "items", b"items", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -580,8 +594,11 @@ class ListToolUsageResponse(_message.Message):
     TOOLS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     BRANCH_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last one."""
+    cursor: _builtins.bytes
+    """Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer."""
     @_builtins.property
     def tools(self) -> Global___ToolUsageColumns:
         """The counts, by turn, then by tool."""
@@ -596,10 +613,11 @@ class ListToolUsageResponse(_message.Message):
         tools: Global___ToolUsageColumns | None = ...,
         next_page_token: _builtins.str = ...,
         branch: _item_pb2.BranchPointer | None = ...,
+        cursor: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "tools", b"tools"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "next_page_token", b"next_page_token", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "next_page_token", b"next_page_token", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

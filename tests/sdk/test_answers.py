@@ -1,0 +1,124 @@
+"""Long answers about a branch are fetched once, and never given when the branch is no longer so."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from agents.items import TResponseInputItem
+from turntree.model import Page, Turn
+from turntree.openai_agents import TurntreeSession
+from turntree_server.engine.sqlite import SqliteEngine
+from turntree_server.local_store import LocalStore
+
+TURNS = 100
+
+Question = Callable[[TurntreeSession], Awaitable[Any]]
+
+QUESTIONS: dict[str, Question] = {
+    "get_conversation_turns": lambda session: session.get_conversation_turns(),
+    "find_turns_by_content": lambda session: session.find_turns_by_content("question"),
+    "get_conversation_by_turns": lambda session: session.get_conversation_by_turns(),
+    "get_tool_usage": lambda session: session.get_tool_usage(),
+}
+
+
+class CountingStore(LocalStore):
+    """A store that counts the lists of turns it was asked for, and can be interrupted between two pages."""
+
+    lists = 0
+    between_pages: Callable[[], Awaitable[None]] | None = None
+
+    async def list_turns(self, session_id: str, **options: Any) -> Page[Turn]:
+        """Read, and count it."""
+        self.lists += 1
+        if options.get("page_token") and self.between_pages is not None:
+            await self.between_pages()
+        return await super().list_turns(session_id, **options)
+
+
+@pytest.fixture
+async def store() -> AsyncIterator[CountingStore]:
+    """A store in memory."""
+    async with CountingStore(await SqliteEngine.open()) as store:
+        yield store
+
+
+def turn(number: int) -> list[TResponseInputItem]:
+    """A turn with a tool call."""
+    return [
+        {"role": "user", "content": f"question {number}"},
+        {"type": "function_call", "call_id": f"c{number}", "name": "look", "arguments": "{}"},
+    ]
+
+
+async def filled(store: LocalStore, turns: int = TURNS) -> TurntreeSession:
+    """A session with many turns."""
+    session = TurntreeSession("s", store=store)
+    await session.add_items([item for number in range(turns) for item in turn(number)])
+    return session
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+async def test_an_answer_is_never_stale(store: CountingStore, name: str) -> None:
+    """An answer that was given before is given again only while the branch is as it was, whoever changes it."""
+    session = await filled(store)
+    ask = QUESTIONS[name]
+    first = await ask(session)
+    assert await ask(session) == first
+    other = TurntreeSession("s", store=store)
+    await other.add_items(turn(TURNS))
+    longer = await ask(session)
+    assert len(longer) == len(first) + 1
+    await other.pop_item()
+    await other.pop_item()
+    assert await ask(session) == first
+    await other.clear_session()
+    assert len(await ask(session)) == 0
+
+
+async def test_an_answer_is_fetched_once(store: CountingStore) -> None:
+    """As long as the branch does not change, the store is asked for that only, also for another object."""
+    session = await filled(store)
+    for reader in (session, session, TurntreeSession("s", store=store)):
+        assert len(await reader.get_conversation_turns()) == TURNS
+    assert store.lists == 1
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+async def test_callers_may_change_an_answer(store: CountingStore, name: str) -> None:
+    """Every caller gets an answer of its own."""
+    session = await filled(store)
+    for _ in range(3):
+        answer = await QUESTIONS[name](session)
+        assert len(answer) == TURNS
+        answer.clear()
+
+
+async def test_branches_have_answers_of_their_own(store: CountingStore) -> None:
+    """What was answered about one branch is never the answer about another."""
+    session = await filled(store)
+    assert len(await session.get_conversation_turns()) == TURNS
+    await session.create_branch_from_turn(TURNS // 2, "half")
+    assert len(await session.get_conversation_turns()) == TURNS // 2 - 1
+    assert len(await session.get_conversation_turns("main")) == TURNS
+
+
+async def test_searches_have_answers_of_their_own(store: CountingStore) -> None:
+    """What was found for one text is never the answer for another."""
+    session = await filled(store)
+    assert len(await session.find_turns_by_content("question")) == TURNS
+    assert len(await session.find_turns_by_content("question 7")) == 11
+
+
+async def test_pages_of_different_states_are_not_kept(store: CountingStore) -> None:
+    """A branch that grows between two pages and shrinks again leaves no answer that shows what it had meanwhile."""
+    session = await filled(store, turns=1_100)
+    other = TurntreeSession("s", store=store)
+    store.between_pages = lambda: other.add_items(turn(1_100))
+    assert len(await session.get_conversation_turns()) == 1_101
+    store.between_pages = None
+    await other.pop_item()
+    await other.pop_item()
+    assert len(await session.get_conversation_turns()) == 1_100
