@@ -10,18 +10,15 @@ import grpc
 import grpc.aio
 
 from turntree.errors import DeadlineExceeded, ErrorReason, TurntreeError, Unavailable, stopping
+from turntree.retries import RETRY_S_MAX, Backoff, RetryBudget
 from turntree.rpc_errors import from_rpc_error, from_status_message
 from turntree.v1 import pipeline_pb2 as pb
 from turntree.v1 import pipeline_pb2_grpc
 
 _CALLS_A_MESSAGE_MAX = 64
 _MESSAGE_BYTES_MAX = 4 * 1024 * 1024
-_RETRY_DELAY_S = 0.1
 _RETRY_DELAY_S_MAX = 1.0
 _LAST_EVENTS_S = 0.02
-
-RETRY_S_MAX = 8.0
-"""How long a call that finds the server unavailable is retried."""
 
 _FIELD_BY_TYPE = {
     field.message_type.full_name: field.name
@@ -30,14 +27,24 @@ _FIELD_BY_TYPE = {
 }
 
 
+class _StreamBroken(Exception):
+    """The stream ended before the answer came, for a reason that the caller is told if there is no other stream."""
+
+    def __init__(self, reason: Unavailable) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class Pipeline:
     """The calls of one event loop to one server.
 
     The stream is opened with the first call. When it breaks, calls without an answer are sent again on a new one, which
-    is safe: a read has no effect, and a mutation has its `request_id`.
+    is safe: a read has no effect, and a mutation has its `request_id`. All wait for the same new stream, so that a
+    server that is gone is asked for it about once a second, whatever the number of callers. Calls that the server
+    itself says it cannot answer now are sent again as far as the budget goes.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, target: str) -> None:
+    def __init__(self, channel: grpc.aio.Channel, target: str, budget: RetryBudget) -> None:
         self._stub: pipeline_pb2_grpc.PipelineServiceAsyncStub = pipeline_pb2_grpc.PipelineServiceStub(channel)
         self._target = target
         self._call_ids = itertools.count(1)
@@ -47,6 +54,9 @@ class Pipeline:
         self._stream: grpc.aio.StreamStreamCall[Any, Any] | None = None
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._is_closed = False
+        self._budget = budget
+        self._backoff = Backoff(_RETRY_DELAY_S_MAX)
+        self._open_again_at = 0.0
 
     async def call(self, request: Any, timeout_s: float) -> Any:
         """Make a call and return its response.
@@ -57,9 +67,10 @@ class Pipeline:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
-        delay_s = _RETRY_DELAY_S
         give_up = min(deadline, loop.time() + RETRY_S_MAX)
+        backoff = Backoff(_RETRY_DELAY_S_MAX)
         while True:
+            await self._may_open(deadline)
             try:
                 return await self._attempt(request, deadline)
             except TimeoutError as error:
@@ -67,11 +78,20 @@ class Pipeline:
                     raise
                 message = f"{self._target}: no answer in {timeout_s} s"
                 raise DeadlineExceeded(ErrorReason.DEADLINE_EXCEEDED, message) from None
+            except _StreamBroken as broken:
+                if self._is_closed or self._open_again_at >= give_up:
+                    raise broken.reason from None
             except Unavailable:
-                if self._is_closed or loop.time() + delay_s >= give_up:
+                delay_s = backoff.next_s()
+                if self._is_closed or loop.time() + delay_s >= give_up or not self._budget.spend():
                     raise
-            await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, _RETRY_DELAY_S_MAX)
+                await asyncio.sleep(delay_s)
+
+    async def _may_open(self, deadline: float) -> None:
+        """Wait until a stream that broke may be opened again, unless there is one, and until the deadline at most."""
+        loop = asyncio.get_running_loop()
+        while self._stream is None and (wait_s := min(self._open_again_at, deadline) - loop.time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(wait_s)
 
     async def _attempt(self, request: Any, deadline: float) -> Any:
         loop = asyncio.get_running_loop()
@@ -93,6 +113,8 @@ class Pipeline:
 
     def _open(self) -> None:
         if self._stream is None:
+            if self._is_closed:
+                raise stopping()
             try:
                 self._stream = stream = self._stub.Pipeline()
             except grpc.aio.UsageError:
@@ -125,7 +147,9 @@ class Pipeline:
         error: TurntreeError = Unavailable(ErrorReason.SERVER_STOPPING, f"{self._target}: the stream ended")
         try:
             while (response := await stream.read()) is not grpc.aio.EOF:
+                self._backoff.reset()
                 for reply in response.replies:
+                    self._budget.answered()
                     answer = self._waiting.get(reply.call_id)
                     if answer is None or answer.done():
                         continue
@@ -148,13 +172,14 @@ class Pipeline:
         if self._stream is not stream:
             return
         self._stream = None
+        self._open_again_at = asyncio.get_running_loop().time() + self._backoff.next_s()
         self._tasks[0].cancel()
         self._unsent.clear()
         self._has_unsent.clear()
         waiting, self._waiting = self._waiting, {}
         for answer in waiting.values():
             if not answer.done():
-                answer.set_exception(error)
+                answer.set_exception(_StreamBroken(error) if isinstance(error, Unavailable) else error)
 
     async def close(self) -> None:
         """Let the calls at work finish, then end the stream."""

@@ -47,7 +47,9 @@ from turntree.model import (
 )
 from turntree.pipeline import Pipeline
 from turntree.request_ids import new_request_id
+from turntree.retries import RETRY_S_MAX, Resumption, RetryBudget
 from turntree.rpc_errors import from_rpc_error
+from turntree.seen_turns import SeenTurns
 from turntree.store import Store
 from turntree.v1 import (
     branch_pb2,
@@ -66,7 +68,6 @@ _NO_LABELS: Mapping[str, str] = {}
 
 TIMEOUT_S_DEFAULT = 30.0
 WATCH_RESUME_S_MAX = 60.0
-_RESUME_DELAY_S = 0.1
 _RESUME_DELAY_S_MAX = 2.0
 
 _OPTIONS = (
@@ -83,12 +84,12 @@ _OPTIONS = (
 class _Connection:
     """A channel to the server and the stubs on it, of one event loop."""
 
-    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None) -> None:
+    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None, budget: RetryBudget) -> None:
         if credentials is None:
             self.channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
         else:
             self.channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
-        self.pipeline = Pipeline(self.channel, target)
+        self.pipeline = Pipeline(self.channel, target, budget)
         self.sessions: session_pb2_grpc.SessionServiceAsyncStub = session_pb2_grpc.SessionServiceStub(self.channel)
         self.branches: branch_pb2_grpc.BranchServiceAsyncStub = branch_pb2_grpc.BranchServiceStub(self.channel)
         self.turns: turn_pb2_grpc.TurnServiceAsyncStub = turn_pb2_grpc.TurnServiceStub(self.channel)
@@ -99,8 +100,9 @@ class _Connection:
 class RemoteStore(Store):
     """A store on a turntree server.
 
-    Calls that find the server unavailable are retried, with the same `request_id`, and a watch resumes by cursor. One
-    channel is used for each event loop, so that a store outlives the loop it was first used on.
+    Calls that find the server unavailable are retried, with the same `request_id`, and streams resume by cursor, as far
+    as the client's budget of retries goes. One channel is used for each event loop, so that a store outlives the loop
+    it was first used on.
 
     Args:
         target: `host:port` of the server.
@@ -121,6 +123,7 @@ class RemoteStore(Store):
         self._timeout_s = timeout_s
         self._connections: WeakKeyDictionary[asyncio.AbstractEventLoop, _Connection] = WeakKeyDictionary()
         self._closed = False
+        self._budget = RetryBudget()
 
     async def ready(self, timeout_s: float) -> None:
         """Wait until the server can be reached.
@@ -143,7 +146,7 @@ class RemoteStore(Store):
         loop = asyncio.get_running_loop()
         connection = self._connections.get(loop)
         if connection is None:
-            connection = self._connections[loop] = _Connection(self.target, self._credentials)
+            connection = self._connections[loop] = _Connection(self.target, self._credentials, self._budget)
         return connection
 
     async def _call(self, request: Any, response_type: type[T]) -> T:
@@ -225,17 +228,31 @@ class RemoteStore(Store):
         window: ItemsWindow = ALL_ITEMS,
         include_metadata: bool = False,
     ) -> AsyncIterator[ItemsDelta]:
-        request = wire.request(
-            session_pb2.StreamItemsRequest,
-            session_id=session_id,
-            branch=wire.write_pointer(branch),
-            cursor=cursor,
-            window=wire.write_window(window),
-            include_metadata=include_metadata,
-        )
-        async with aclosing(self._stream(self._connection().sessions.StreamItems, request)) as responses:
-            async for response in responses:
-                yield wire.read_delta(response.delta)
+        resumption = Resumption(self._budget, RETRY_S_MAX, _RESUME_DELAY_S_MAX)
+        more = True
+        while True:
+            request = wire.request(
+                session_pb2.StreamItemsRequest,
+                session_id=session_id,
+                branch=wire.write_pointer(branch),
+                cursor=cursor,
+                window=wire.write_window(window),
+                include_metadata=include_metadata,
+            )
+            try:
+                async with aclosing(self._stream(self._connection().sessions.StreamItems, request)) as responses:
+                    async for response in responses:
+                        resumption.heard()
+                        delta = wire.read_delta(response.delta)
+                        branch, cursor, more = delta.branch, delta.cursor, delta.more
+                        yield delta
+                return
+            except Unavailable as error:
+                if self._closed:
+                    raise
+                if not more:
+                    return
+                await resumption.pause(error)
 
     async def watch(
         self,
@@ -246,10 +263,8 @@ class RemoteStore(Store):
         include_metadata: bool = False,
     ) -> AsyncIterator[ItemsDelta]:
         """See `Store.watch`. When the server goes away, the watch resumes by cursor for up to a minute."""
-        loop = asyncio.get_running_loop()
-        last_heard = loop.time()
+        resumption = Resumption(self._budget, WATCH_RESUME_S_MAX, _RESUME_DELAY_S_MAX)
         resumed = False
-        delay_s = _RESUME_DELAY_S
         while True:
             request = wire.request(
                 session_pb2.WatchRequest,
@@ -258,21 +273,22 @@ class RemoteStore(Store):
                 cursor=cursor,
                 include_metadata=include_metadata,
             )
+            lost = stopping()
             try:
                 async with aclosing(self._stream(self._connection().sessions.Watch, request)) as responses:
                     async for response in responses:
+                        resumption.heard()
                         delta = wire.read_delta(response.delta)
-                        last_heard, delay_s = loop.time(), _RESUME_DELAY_S
                         is_news = not resumed or delta.kind is not DeltaKind.UNCHANGED or delta.branch != branch
                         branch, cursor, resumed = delta.branch, delta.cursor, False
                         if is_news:
                             yield delta
-            except Unavailable:
-                if self._closed or cursor is None or loop.time() - last_heard > WATCH_RESUME_S_MAX:
+            except Unavailable as error:
+                if self._closed or cursor is None:
                     raise
+                lost = error
             resumed = True
-            await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, _RESUME_DELAY_S_MAX)
+            await resumption.pause(lost)
 
     async def pop_item(
         self,
@@ -465,12 +481,29 @@ class RemoteStore(Store):
     async def stream_turn_deltas(
         self, session_id: str, *, branch: BranchPointer = MAIN, cursor: bytes | None = None
     ) -> AsyncIterator[TurnsDelta]:
-        request = wire.request(
-            turn_pb2.StreamTurnsRequest, session_id=session_id, branch=wire.write_pointer(branch), cursor=cursor
-        )
-        async with aclosing(self._stream(self._connection().turns.StreamTurns, request)) as responses:
-            async for response in responses:
-                yield wire.read_turns_delta(response)
+        resumption = Resumption(self._budget, RETRY_S_MAX, _RESUME_DELAY_S_MAX)
+        seen = SeenTurns()
+        lost = stopping()
+        while True:
+            request = wire.request(
+                turn_pb2.StreamTurnsRequest, session_id=session_id, branch=wire.write_pointer(branch), cursor=cursor
+            )
+            try:
+                async with aclosing(self._stream(self._connection().turns.StreamTurns, request)) as responses:
+                    async for response in responses:
+                        resumption.heard()
+                        delta = seen.take(wire.read_turns_delta(response))
+                        if delta is None:
+                            raise lost
+                        branch, cursor = delta.branch, delta.cursor
+                        yield delta
+                return
+            except Unavailable as error:
+                if self._closed or error is lost:
+                    raise
+                await resumption.pause(error)
+                seen.resume()
+                lost = error
 
     async def search_turns(
         self,

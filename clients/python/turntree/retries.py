@@ -1,0 +1,102 @@
+"""How a client tries again: later and later, at times of its own, and never more than its budget allows."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+
+from turntree.errors import Unavailable
+
+RETRY_S_MAX = 8.0
+"""How long a call, or a stream, that finds the server unavailable is tried again."""
+
+BUDGET = 100.0
+BUDGET_AN_ANSWER = 0.1
+BUDGET_A_S = 1.0
+
+_DELAY_S = 0.1
+
+
+class RetryBudget:
+    """How many retries a client may still make, over all its calls.
+
+    Each retry takes one. Each answer gives back a tenth and each second one, up to 100. So a server that refuses much
+    of what it is asked gets at most a tenth more of it, and one that refuses everything gets one call more a second.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._left = BUDGET
+        self._refilled = clock()
+
+    def answered(self) -> None:
+        """Note an answer, whatever it was."""
+        self._left = min(BUDGET, self._left + BUDGET_AN_ANSWER)
+
+    def spend(self) -> bool:
+        """Take a retry from the budget; False when there is none left."""
+        now = self._clock()
+        self._left = min(BUDGET, self._left + (now - self._refilled) * BUDGET_A_S)
+        self._refilled = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class Backoff:
+    """How long to wait before each of several tries: twice as long each time, and less by up to half at random.
+
+    Args:
+        delay_s_max: What the waits grow to, in seconds.
+    """
+
+    def __init__(self, delay_s_max: float) -> None:
+        self._delay_s_max = delay_s_max
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with a short wait again."""
+        self._delay_s = _DELAY_S
+
+    def next_s(self) -> float:
+        """The next wait, in seconds."""
+        delay_s, self._delay_s = self._delay_s, min(2 * self._delay_s, self._delay_s_max)
+        return random.uniform(delay_s / 2, delay_s)  # noqa: S311 - clients are to differ, not to keep a secret
+
+
+class Resumption:
+    """Whether and when a stream that was lost is asked for again.
+
+    Args:
+        budget: The client's.
+        s_max: How long to go on without a message, in seconds.
+        delay_s_max: What the waits between the tries grow to, in seconds.
+    """
+
+    def __init__(self, budget: RetryBudget, s_max: float, delay_s_max: float) -> None:
+        self._budget = budget
+        self._s_max = s_max
+        self._backoff = Backoff(delay_s_max)
+        self._give_up: float | None = None
+
+    def heard(self) -> None:
+        """Note a message."""
+        self._give_up = None
+        self._backoff.reset()
+
+    async def pause(self, error: Unavailable) -> None:
+        """Wait for the time of the next try.
+
+        Raises:
+            Unavailable: The error, when there is to be none.
+        """
+        now = asyncio.get_running_loop().time()
+        if self._give_up is None:
+            self._give_up = now + self._s_max
+        delay_s = self._backoff.next_s()
+        if now + delay_s >= self._give_up or not self._budget.spend():
+            raise error
+        await asyncio.sleep(delay_s)

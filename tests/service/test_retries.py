@@ -1,0 +1,194 @@
+"""How a client tries again: with a budget, at times of its own, and resuming streams where they were cut."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from turntree import remote, retries
+from turntree.errors import ErrorReason, Unavailable
+from turntree.model import DeltaKind
+from turntree.remote import RemoteStore
+from turntree.retries import BUDGET, Backoff, RetryBudget
+from turntree.seen_turns import SeenTurns
+from turntree_server.app import Server
+from turntree_server.local_store import LocalStore
+from turntree_server.settings import Settings
+
+from tests.support.items import large, turns, user
+from tests.support.reading import applied, collected
+from tests.support.server_process import ServerProcess
+
+WITHIN_S = 30
+
+
+def test_the_budget_is_spent_and_comes_back() -> None:
+    """As many retries as the budget holds may be made at once; then one a second, and one for every ten answers."""
+    now = 0.0
+    budget = RetryBudget(lambda: now)
+    assert [budget.spend() for _ in range(int(BUDGET) + 1)] == [True] * int(BUDGET) + [False]
+    for _ in range(10):
+        assert not budget.spend()
+        budget.answered()
+    now += 1e-9
+    assert [budget.spend(), budget.spend()] == [True, False]
+    now += 2.5
+    assert [budget.spend() for _ in range(3)] == [True, True, False]
+    now += 10_000
+    assert sum(budget.spend() for _ in range(1000)) == BUDGET
+
+
+def test_waits_grow_and_differ() -> None:
+    """Each wait is up to twice as long as the one before, up to a limit, and no two clients wait the same."""
+    backoff = Backoff(1.0)
+    waits = [backoff.next_s() for _ in range(8)]
+    for wait, longest in zip(waits, (0.1, 0.2, 0.4, 0.8, 1, 1, 1, 1), strict=True):
+        assert longest / 2 <= wait <= longest
+    assert len({Backoff(1.0).next_s() for _ in range(10)}) > 1
+    backoff.reset()
+    assert backoff.next_s() <= 0.1
+
+
+async def test_a_server_that_refuses_everything_is_not_stormed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many callers there are, a server that cannot answer gets the calls once, and the budget's retries."""
+    monkeypatch.setattr(retries, "BUDGET", 20.0)
+    server = await Server.start(Settings(db=str(tmp_path / "conversations.db"), port=0, grace_s=5))
+    asked = 0
+
+    async def busy(*_: object, **__: object) -> None:
+        nonlocal asked
+        asked += 1
+        raise Unavailable(ErrorReason.STORE_BUSY, "busy")
+
+    monkeypatch.setattr(LocalStore, "get_session", busy)
+    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as store:
+        begun = asyncio.get_running_loop().time()
+        outcomes = await asyncio.gather(*(store.get_session("s") for _ in range(100)), return_exceptions=True)
+        lasted_s = asyncio.get_running_loop().time() - begun
+    await server.stop()
+    assert {type(outcome) for outcome in outcomes} == {Unavailable}
+    # A refusal is an answer too: it gives back a tenth.
+    assert 100 + 20 <= asked <= 100 + 20 + 0.1 * asked + lasted_s
+
+
+async def test_callers_wait_for_one_new_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a server is gone, a client asks for one stream at a time, whatever the number of its callers."""
+    server = await asyncio.to_thread(ServerProcess.start, tmp_path / "conversations.db")
+    try:
+        async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as store:
+            await store.add_items("s", turns(1))
+            stub = store._connection().pipeline._stub
+            opened = 0
+            method: Callable[[], object] = stub.Pipeline
+
+            def count() -> object:
+                nonlocal opened
+                opened += 1
+                return method()
+
+            monkeypatch.setattr(stub, "Pipeline", count)
+            server.kill()
+            waiting = [asyncio.create_task(store.read_items("s")) for _ in range(64)]
+            await asyncio.wait(waiting, timeout=1.0)
+            assert not any(task.done() for task in waiting)
+            assert 1 < opened < 12
+            await asyncio.to_thread(server.start_again)
+            assert {len((await task).items) for task in waiting} == {2}
+        await asyncio.to_thread(server.stop)
+    finally:
+        server.kill()
+
+
+# Streams
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[ServerProcess]:
+    """A server in a process of its own, to be killed."""
+    process = await asyncio.to_thread(ServerProcess.start, tmp_path / "conversations.db")
+    yield process
+    process.kill()
+
+
+LONG = [user("q1"), *(large(f"a{number}", 400_000) for number in range(12))]
+
+
+async def test_a_stream_of_items_resumes(server: ServerProcess) -> None:
+    """A stream of items goes on after a restart of the server where it was cut, with nothing left out or twice."""
+    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as store:
+        for item in LONG:
+            await store.add_items("s", [item])
+        deltas = []
+        async for delta in store.stream_items("s"):
+            deltas.append(delta)
+            if len(deltas) == 2:
+                server.kill()
+                await asyncio.to_thread(server.start_again)
+        assert applied(deltas) == LONG
+        assert [delta.kind for delta in deltas].count(DeltaKind.REPLACED) == 1
+        assert len(deltas) > 3
+
+
+@pytest.mark.parametrize("cut_after", [1, 2, 3, 4, 5, 6])
+async def test_a_stream_of_turns_resumes(server: ServerProcess, cut_after: int) -> None:
+    """A stream of turns goes on after a restart of the server where it was cut, between turns or within a long one."""
+    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as store:
+        written = [[user("q1")], [user("q2"), *(large(f"a{number}", 100_000) for number in range(40))]]
+        written += [[user(f"q{number}"), large(f"b{number}", 300_000)] for number in range(3, 9)]
+        for turn in written:
+            await store.add_items("s", turn)
+        count = 0
+        unfinished: list[bytes] = []
+        streamed = []
+        async for delta in store.stream_turn_deltas("s"):
+            assert not delta.restarted
+            for position, part in enumerate(delta.turns):
+                unfinished += part.items
+                if not delta.continued or position < len(delta.turns) - 1:
+                    streamed.append(unfinished)
+                    unfinished = []
+            count += 1
+            if count == cut_after:
+                server.kill()
+                await asyncio.to_thread(server.start_again)
+        assert streamed == written
+        assert count > cut_after
+
+
+async def test_a_stream_of_turns_does_not_resume_in_a_turn_that_has_changed(server: ServerProcess) -> None:
+    """When the turn that came last has grown since, a stream that was cut ends with UNAVAILABLE: begin it again."""
+    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as store:
+        await store.add_items("s", [*turns(1), *(large("a", 700_000) for _ in range(2)), user("q2"), user("q3")])
+        seen = SeenTurns()
+        deltas = await collected(store.stream_turn_deltas("s"))
+        assert [seen.take(delta) for delta in deltas] == deltas
+        await store.add_items("s", [large("b", 10)])
+        seen.resume()
+        (resumed,) = await collected(store.stream_turn_deltas("s", cursor=deltas[-1].cursor))
+        assert seen.take(resumed) is None
+
+
+async def test_a_stream_begins_while_the_server_is_away(server: ServerProcess) -> None:
+    """Streams that are asked for while the server restarts begin when it is back."""
+    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as store:
+        await store.add_items("s", turns(2))
+        server.kill()
+        reading = asyncio.create_task(collected(store.stream_items("s")))
+        by_turns = asyncio.create_task(collected(store.stream_turns("s")))
+        await asyncio.to_thread(server.start_again)
+        assert applied(await reading) == turns(2)
+        assert [turn.turn for turn in await by_turns] == [1, 2]
+
+
+async def test_a_stream_gives_up(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stream whose server does not come back ends with UNAVAILABLE after a while."""
+    monkeypatch.setattr(remote, "RETRY_S_MAX", 0.5)
+    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as store:
+        await store.add_items("s", turns(2))
+        server.kill()
+        for stream in (store.stream_items("s"), store.stream_turn_deltas("s")):
+            with pytest.raises(Unavailable) as raised:
+                await collected(stream)
+            assert raised.value.reason is ErrorReason.SERVER_UNREACHABLE
