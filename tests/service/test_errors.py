@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +265,7 @@ class FailingStore(LocalStore):
         include_metadata: bool = False,
     ) -> AsyncIterator[ItemsDelta]:
         """Fail in the middle."""
-        yield await self.get_items(session_id)
+        yield replace(await self.get_items(session_id), more=True)
         self._fail(session_id)
 
 
@@ -288,8 +288,11 @@ async def failing() -> AsyncIterator[RemoteStore]:
         yield remote
 
 
-async def test_every_reason_arrives_as_its_class_with_its_facts(failing: RemoteStore) -> None:
+async def test_every_reason_arrives_as_its_class_with_its_facts(
+    failing: RemoteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a store raises behind a server, a client raises too: class, reason, message and facts."""
+    monkeypatch.setattr("turntree.remote.RETRY_S_MAX", 0.2)
 
     async def in_call(name: str) -> None:
         await failing.get_session(name)

@@ -242,8 +242,9 @@ class RemoteStore(Store):
             try:
                 async with aclosing(self._stream(self._connection().sessions.StreamItems, request)) as responses:
                     async for response in responses:
-                        resumption.heard()
                         delta = wire.read_delta(response.delta)
+                        if delta.cursor != cursor:
+                            resumption.heard()
                         branch, cursor, more = delta.branch, delta.cursor, delta.more
                         yield delta
                 return
@@ -491,10 +492,11 @@ class RemoteStore(Store):
             try:
                 async with aclosing(self._stream(self._connection().turns.StreamTurns, request)) as responses:
                     async for response in responses:
-                        resumption.heard()
                         delta = seen.take(wire.read_turns_delta(response))
                         if delta is None:
                             raise lost
+                        if delta.cursor != cursor:
+                            resumption.heard()
                         branch, cursor = delta.branch, delta.cursor
                         yield delta
                 return

@@ -72,7 +72,7 @@ class Resumption:
 
     Args:
         budget: The client's.
-        s_max: How long to go on without a message, in seconds.
+        s_max: How long to go on without hearing anything new, in seconds.
         delay_s_max: What the waits between the tries grow to, in seconds.
     """
 
@@ -83,7 +83,7 @@ class Resumption:
         self._give_up: float | None = None
 
     def heard(self) -> None:
-        """Note a message."""
+        """Note a message that brings the stream on."""
         self._give_up = None
         self._backoff.reset()
 
