@@ -27,6 +27,8 @@ from tests.support.reading import items_of
 
 WRITERS = 8
 ATTEMPTS_MAX = 5
+OUTAGES = (Unavailable, Internal, DeadlineExceeded)
+"""The errors after which the outcome of an operation is not known."""
 
 
 class Broken(AssertionError):
@@ -67,7 +69,10 @@ class Writer:
     async def write(self, store: Store, answered: Callable[[], None]) -> None:
         """Write until cancelled."""
         while True:
-            operation = await next_operation(store, self.name, len(self.entries), self.session, self.rng)
+            try:
+                operation = await next_operation(store, self.name, len(self.entries), self.session, self.rng)
+            except OUTAGES:  # of a read, which is made again
+                continue
             self.unanswered = Entry(operation, f"{self.name}-{len(self.entries)}")
             self.acknowledge(await send(store, self.unanswered))
             answered()
@@ -106,7 +111,7 @@ async def send(store: Store, entry: Entry) -> Any:
             return await entry.operation.send(store, entry.request_id)
         except Conflict:
             return Conflict
-        except (Unavailable, Internal, DeadlineExceeded):
+        except OUTAGES:
             if attempt == ATTEMPTS_MAX - 1:
                 raise
     raise AssertionError("every attempt returned or raised")
@@ -139,7 +144,7 @@ class Ledger:
         def failed(task: asyncio.Task[None]) -> None:
             error = None if task.cancelled() else task.exception()
             for _, wait in waits:
-                if error is not None and not wait.done():
+                if error is not None and not isinstance(error, OUTAGES) and not wait.done():
                     wait.set_exception(error)
 
         tasks = [asyncio.create_task(writer.write(store, answered)) for writer in self.writers]
@@ -156,7 +161,7 @@ class Ledger:
                     wait.exception()
         for task in tasks:
             # The server was down, or on its way down: what has no answer then is settled later.
-            if not task.cancelled() and not isinstance(task.exception(), Unavailable | Internal | DeadlineExceeded):
+            if not task.cancelled() and not isinstance(task.exception(), OUTAGES):
                 task.result()
 
     async def settle(self, store: Store) -> None:

@@ -32,7 +32,7 @@ from tests.support.server_process import ServerProcess, launch, log_of
 WITHIN_S = 60
 STARTS_WITHIN_S = 30
 STOPS_WITHIN_S = 10
-TIMEOUT_S = 1.0
+TIMEOUT_S = 2.0
 """How long a call waits for an answer that a failpoint may have swallowed."""
 ANSWERS = 40
 ONCE = ("open", "listen", "stop", "close", "migration", "unary", "stream")
