@@ -492,6 +492,13 @@ def test_a_reason_of_a_newer_server() -> None:
     assert (type(read), read.message, read.facts) == (Internal, "said", {"session_id": "s"})
 
 
+@pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED])
+def test_a_connection_that_broke(code: grpc.StatusCode) -> None:
+    """What gRPC itself says of a stream that was cut is SERVER_UNREACHABLE, which is retried, and no INTERNAL error."""
+    read = from_rpc_error(_rpc_error(code), "host:1")
+    assert (type(read), read.reason) == (Unavailable, ErrorReason.SERVER_UNREACHABLE)
+
+
 @pytest.mark.parametrize("details", [b"\xff", b"", b"\x0a\x05s"])
 def test_details_that_are_not_turntree_s(details: bytes) -> None:
     """Details that a proxy made or cut do not hide the error they came with."""

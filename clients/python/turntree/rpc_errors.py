@@ -40,6 +40,11 @@ _REASON_BY_CODE = {
     grpc.StatusCode.DEADLINE_EXCEEDED: ErrorReason.DEADLINE_EXCEEDED,
     grpc.StatusCode.RESOURCE_EXHAUSTED: ErrorReason.MESSAGE_TOO_LARGE,
     grpc.StatusCode.UNAVAILABLE: ErrorReason.SERVER_UNREACHABLE,
+    # A server of turntree says these with its ErrorInfo or never. Without one they are gRPC's own words for a stream
+    # that was reset, that ended while something was read or written, or that a server on its way out did not take.
+    grpc.StatusCode.INTERNAL: ErrorReason.SERVER_UNREACHABLE,
+    grpc.StatusCode.UNKNOWN: ErrorReason.SERVER_UNREACHABLE,
+    grpc.StatusCode.CANCELLED: ErrorReason.SERVER_UNREACHABLE,
 }
 
 
