@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 PROTOS := $(wildcard protos/turntree/v1/*.proto)
+CLIENTS := $(notdir $(patsubst %/Makefile,%,$(wildcard clients/*/Makefile)))
 SOURCES := clients/python server tests benchmarks protos
 
 .PHONY: help
@@ -27,8 +28,14 @@ demo: $(READY) ## Show the main job: a conversation kept on a server, branched, 
 	@$(BIN)/python clients/python/example/demo.py $(if $(MODEL),--model $(MODEL))
 
 .PHONY: test
-test: lint fresh $(READY) ## Run every check and test
+test: lint fresh clients $(READY) ## Run every check and test
 	$(BIN)/python -m pytest
+
+.PHONY: clients
+clients: $(CLIENTS:%=client-%) ## Build and test the clients in other languages
+
+client-%: $(READY)
+	@clients/with-toolchain $* $(MAKE) --no-print-directory -C clients/$* test TURNTREE=$(CURDIR)/$(BIN)/turntree
 
 .PHONY: lint
 lint: $(READY) ## Check formatting, style, types and protos
