@@ -6,7 +6,6 @@ What the protos say of errors is read from their text, so that prose and code ca
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import shutil
@@ -17,7 +16,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import grpc
 import grpc.aio
@@ -51,10 +49,10 @@ from tests.service.bad_input import ROWS, CannotBeWrong
 from tests.service.test_bad_input import ALL_PLACES
 from tests.support.items import turns, user
 from tests.support.reading import cursor_of
+from tests.support.reasons import EXPLAINED, PROTOS, STATED
 from tests.support.rpc import RPCS, Refusal, call, refusal
 
 ROOT = Path(__file__).parents[2]
-PROTOS = ROOT / "protos" / "turntree" / "v1"
 REASON_PREFIX = "ERROR_REASON_"
 
 
@@ -92,34 +90,6 @@ def test_reasons_are_those_of_the_proto() -> None:
 
 
 # The prose of the protos
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """A reason as its comment explains it."""
-
-    facts: frozenset[str]
-    optional_facts: frozenset[str]
-    example: dict[str, Any]
-
-
-def explained() -> dict[str, Explained]:
-    """Every reason of error_reason.proto with what its comment says."""
-    text = (PROTOS / "error_reason.proto").read_text()
-    reasons = {}
-    for comment, name in re.findall(r"((?:  //.*\n)+)  (ERROR_REASON_\w+) = \d+;", text):
-        prose, _, example = re.sub(r"(?m)^  // ?", "", comment).partition("Example:")
-        if name != "ERROR_REASON_UNSPECIFIED":
-            listed = re.search(r"Facts: ([^.]*)\.", " ".join(prose.split()))
-            assert listed or "No facts." in prose, name
-            facts = re.sub(r"\([^)]*\)", "", listed[1]).split(",") if listed else []
-            optional = {"limit"} if "where known" in prose else set()
-            names = {fact.strip() for fact in facts} - {"where known"}
-            reasons[name] = Explained(frozenset(names - optional), frozenset(optional), json.loads(example))
-    return reasons
-
-
-EXPLAINED = explained()
 
 
 def test_every_reason_has_an_example_with_the_facts_it_lists() -> None:
@@ -229,15 +199,6 @@ def test_stale_generated_code_is_noticed(copied_protos: Path) -> None:
 
 
 # On the wire
-
-STATED = {
-    name: CLASS_BY_REASON[ErrorReason(name)](
-        ErrorReason(name),
-        f"about {name}: Ü \U0001f333 %",
-        **dict.fromkeys(sorted(reason.facts), "a fact: Ü \U0001f333"),
-    )
-    for name, reason in EXPLAINED.items()
-}
 
 
 class FailingStore(LocalStore):

@@ -11,7 +11,7 @@ import grpc
 
 from turntree.errors import ErrorReason, InvalidArgument
 from turntree.limits import invalid
-from turntree.remote import RemoteStore
+from turntree.remote import TIMEOUT_S_DEFAULT, RemoteStore
 from turntree.store import Store
 
 CONNECT_TIMEOUT_S_DEFAULT = 10.0
@@ -20,7 +20,9 @@ _URL_LIMIT = "host:port, turntree://host:port, turntrees://host:port or sqlite:/
 _EMBEDDED = "turntree.stores"
 
 
-async def connect(url: str, *, timeout_s: float = CONNECT_TIMEOUT_S_DEFAULT) -> Store:
+async def connect(
+    url: str, *, timeout_s: float = CONNECT_TIMEOUT_S_DEFAULT, call_timeout_s: float = TIMEOUT_S_DEFAULT
+) -> Store:
     """Open the store that a URL names.
 
     - `localhost:50051` or `turntree://host:port`: a server.
@@ -31,12 +33,13 @@ async def connect(url: str, *, timeout_s: float = CONNECT_TIMEOUT_S_DEFAULT) -> 
     Args:
         url: The URL.
         timeout_s: How long to wait for a server, in seconds.
+        call_timeout_s: How long a call to a server may take, its retries included, in seconds. Streams have no limit.
 
     Raises:
         InvalidArgument: FIELD_INVALID, when the URL is none of these.
         Unavailable: SERVER_UNREACHABLE, when no server answers; STORE_FAILED, when the file cannot be opened.
     """
-    store = await open_store(url)
+    store = await open_store(url, call_timeout_s=call_timeout_s)
     if isinstance(store, RemoteStore):
         try:
             await store.ready(timeout_s)
@@ -46,18 +49,18 @@ async def connect(url: str, *, timeout_s: float = CONNECT_TIMEOUT_S_DEFAULT) -> 
     return store
 
 
-async def open_store(url: str) -> Store:
+async def open_store(url: str, *, call_timeout_s: float = TIMEOUT_S_DEFAULT) -> Store:
     """Open the store that a URL names, as `connect` does, without waiting for a server."""
     scheme, separator, _ = url.partition("://")
     if not separator:
-        return RemoteStore(_target(url, url))
+        return RemoteStore(_target(url, url), timeout_s=call_timeout_s)
     if scheme in ("turntree", "turntrees"):
         parts = urlsplit(url)
         options = parse_qs(parts.query)
         if unknown := options.keys() - ({"ca_file"} if scheme == "turntrees" else set()):
             invalid("url", url, f"without the option '{min(unknown)}'")
         credentials = await _tls(options) if scheme == "turntrees" else None
-        return RemoteStore(_target(parts.netloc, url), credentials=credentials)
+        return RemoteStore(_target(parts.netloc, url), credentials=credentials, timeout_s=call_timeout_s)
     for entry_point in entry_points(group=_EMBEDDED, name=scheme):
         store = await entry_point.load()(url)
         assert isinstance(store, Store)

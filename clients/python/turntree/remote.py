@@ -408,6 +408,7 @@ class RemoteStore(Store):
         new_branch_id: str | None = None,
         request_id: str | None = None,
     ) -> CreatedBranch:
+        check(origin=origin)
         request = wire.request(
             branch_pb2.CreateBranchRequest,
             session_id=session_id,
@@ -571,6 +572,7 @@ class RemoteStore(Store):
         mode: UsageMode = UsageMode.REPLACE,
         request_id: str | None = None,
     ) -> RecordedUsage:
+        check(usage=usage)
         request = wire.request(
             usage_pb2.RecordUsageRequest,
             session_id=session_id,
@@ -619,7 +621,7 @@ class RemoteStore(Store):
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[UsageSummary]:
-        check(recorded_since=recorded_since, recorded_before=recorded_before)
+        check(grouping=grouping, recorded_since=recorded_since, recorded_before=recorded_before)
         request = wire.request(
             usage_pb2.SummarizeUsageRequest,
             grouping=wire.write_usage_grouping(grouping),

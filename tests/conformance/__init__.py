@@ -1,0 +1,1 @@
+"""One set of cases, played through the client of every language."""
