@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from turntree.errors import stopping
-from turntree.limits import check
+from turntree.limits import check, check_natives
 from turntree.model import (
     ALL_ITEMS,
     MAIN,
@@ -25,6 +25,7 @@ from turntree.model import (
     ItemsDelta,
     ItemsWindow,
     LetterCase,
+    NativeItem,
     Origin,
     Page,
     Popped,
@@ -118,10 +119,11 @@ class LocalStore(Store):
         branch: BranchPointer = MAIN,
         expected_cursor: bytes | None = None,
         request_id: str | None = None,
+        natives: Sequence[NativeItem] = (),
     ) -> Written:
         check(session_id=session_id, branch=branch, items=items, expected_cursor=expected_cursor)
-        arguments = (session_id, tuple(items), branch, expected_cursor)
-        return await self._write(Written, request_id, write_items.add_items, *arguments)
+        arguments = (tuple(items), branch, expected_cursor, *_given(natives, items))
+        return await self._write(Written, request_id, write_items.add_items, session_id, *arguments)
 
     async def get_items(
         self,
@@ -131,9 +133,10 @@ class LocalStore(Store):
         cursor: bytes | None = None,
         window: ItemsWindow = ALL_ITEMS,
         include_metadata: bool = False,
+        native_dialect: str | None = None,
     ) -> ItemsDelta:
-        check(session_id=session_id, branch=branch, cursor=cursor, window=window)
-        arguments = (session_id, branch, cursor, window, include_metadata)
+        check(session_id=session_id, branch=branch, cursor=cursor, window=window, native_dialect=native_dialect)
+        arguments = (session_id, branch, cursor, window, include_metadata, native_dialect)
         return await self._read(read_items.get_items, *arguments, brief=cursor is not None)
 
     async def stream_items(
@@ -144,11 +147,17 @@ class LocalStore(Store):
         cursor: bytes | None = None,
         window: ItemsWindow = ALL_ITEMS,
         include_metadata: bool = False,
+        native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
         more = True
         while more:
             delta = await self.get_items(
-                session_id, branch=branch, cursor=cursor, window=window, include_metadata=include_metadata
+                session_id,
+                branch=branch,
+                cursor=cursor,
+                window=window,
+                include_metadata=include_metadata,
+                native_dialect=native_dialect,
             )
             branch, cursor, more = delta.branch, delta.cursor, delta.more
             yield delta
@@ -160,6 +169,7 @@ class LocalStore(Store):
         branch: BranchPointer = MAIN,
         cursor: bytes | None = None,
         include_metadata: bool = False,
+        native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
         check(session_id=session_id)
         changed = asyncio.Event()
@@ -178,7 +188,11 @@ class LocalStore(Store):
                     raise stopping()
                 changed.clear()
                 delta = await self.get_items(
-                    session_id, branch=branch, cursor=cursor, include_metadata=include_metadata
+                    session_id,
+                    branch=branch,
+                    cursor=cursor,
+                    include_metadata=include_metadata,
+                    native_dialect=native_dialect,
                 )
                 if is_first or delta.kind is not DeltaKind.UNCHANGED or delta.branch != branch:
                     is_first = False
@@ -203,9 +217,11 @@ class LocalStore(Store):
         branch: BranchPointer = MAIN,
         expected_cursor: bytes | None = None,
         request_id: str | None = None,
+        native_dialect: str | None = None,
     ) -> Popped:
-        check(session_id=session_id, branch=branch, expected_cursor=expected_cursor)
-        return await self._write(Popped, request_id, write_items.pop_item, session_id, branch, expected_cursor)
+        check(session_id=session_id, branch=branch, expected_cursor=expected_cursor, native_dialect=native_dialect)
+        arguments = (branch, expected_cursor, *([] if native_dialect is None else [native_dialect]))
+        return await self._write(Popped, request_id, write_items.pop_item, session_id, *arguments)
 
     async def replace_items(
         self,
@@ -216,11 +232,12 @@ class LocalStore(Store):
         expected_cursor: bytes,
         branch: BranchPointer = MAIN,
         request_id: str | None = None,
+        natives: Sequence[NativeItem] = (),
     ) -> Written:
         check(session_id=session_id, branch=branch, remove_count=remove_count, replacement=items)
         check(required_cursor=expected_cursor)
-        arguments = (session_id, remove_count, tuple(items), branch, expected_cursor)
-        return await self._write(Written, request_id, write_items.replace_items, *arguments)
+        arguments = (remove_count, tuple(items), branch, expected_cursor, *_given(natives, items))
+        return await self._write(Written, request_id, write_items.replace_items, session_id, *arguments)
 
     # Sessions
 
@@ -328,13 +345,19 @@ class LocalStore(Store):
         return await self._read(turns.list_turns, session_id, branch, page_size, page_token)
 
     async def stream_turn_deltas(
-        self, session_id: str, *, branch: BranchPointer = MAIN, cursor: bytes | None = None
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        native_dialect: str | None = None,
     ) -> AsyncIterator[TurnsDelta]:
-        check(session_id=session_id, branch=branch, cursor=cursor)
+        check(session_id=session_id, branch=branch, cursor=cursor, native_dialect=native_dialect)
         continued = None
         more = True
         while more:
-            delta, more = await self._read(turns.stream_turns, session_id, branch, cursor, continued)
+            arguments = (session_id, branch, cursor, continued, native_dialect)
+            delta, more = await self._read(turns.stream_turns, *arguments)
             branch, cursor, continued = delta.branch, delta.cursor, delta.continued
             yield delta
 
@@ -417,3 +440,11 @@ class LocalStore(Store):
     async def close(self) -> None:
         self.end_watches()
         await self.engine.close()
+
+
+def _given(natives: Sequence[NativeItem], items: Sequence[bytes]) -> tuple[tuple[NativeItem, ...], ...]:
+    """The natives as an argument; none, so that a write without them is the request that it always was."""
+    if not natives:
+        return ()
+    check_natives(natives, items)
+    return (tuple(natives),)

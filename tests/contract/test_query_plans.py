@@ -33,7 +33,14 @@ T = TypeVar("T")
 
 Call = Callable[[Store], Awaitable[object]]
 
-LARGE_TABLES = ("agent_sessions", "agent_messages", "message_structure", "turn_usage", "turntree_requests")
+LARGE_TABLES = (
+    "agent_sessions",
+    "agent_messages",
+    "message_structure",
+    "turn_usage",
+    "turntree_requests",
+    "turntree_item_natives",
+)
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 CALLS: dict[str, Call] = {
     "add_items": lambda store: store.add_items("s", turns(2), request_id="a"),
@@ -43,6 +50,9 @@ CALLS: dict[str, Call] = {
     "get_items": lambda store: store.get_items("s"),
     "get_items, what is new": lambda store: read_what_is_new(store),
     "get_items, newest": lambda store: store.get_items("s", window=ItemsWindow(2, 2, whole_exchanges=True)),
+    "get_items, native": lambda store: store.get_items("s", native_dialect="d"),
+    "pop_item, native": lambda store: store.pop_item("s", native_dialect="d"),
+    "stream_turns, native": lambda store: collected(store.stream_turns("s", native_dialect="d")),
     "stream_items": lambda store: collected(store.stream_items("s")),
     "create_branch before a turn": lambda store: store.create_branch("s", BeforeTurn(2)),
     "create_branch after a turn": lambda store: store.create_branch("s", AfterTurn(2)),

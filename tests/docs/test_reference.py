@@ -74,16 +74,17 @@ def _facts_in_proto(reason: str) -> str:
     return re.sub(r" \([^)]*\)", "", facts[1])
 
 
-def test_every_table_and_index_of_the_database_is_listed(fresh_database: Connection) -> None:
-    """The page of the database lists exactly the tables and indexes of a fresh one."""
-    made: dict[str, dict[str, str]] = {"table": {}, "index": {}}
+def test_every_table_index_and_trigger_of_the_database_is_listed(fresh_database: Connection) -> None:
+    """The page of the database lists exactly the tables, indexes and triggers of a fresh one."""
+    made: dict[str, dict[str, str]] = {"table": {}, "index": {}, "trigger": {}}
     for kind, name, on in fresh_database.execute(
         "SELECT type, name, tbl_name FROM sqlite_master WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'"
     ):
         made[kind][name] = on
     page = REFERENCE / "database.md"
     assert {row["table"].strip("`") for row in table(page, "table")} == set(made["table"])
-    assert {row["index"].strip("`"): row["on"].strip("`") for row in table(page, "index")} == made["index"]
+    for kind in ("index", "trigger"):
+        assert {row[kind].strip("`"): row["on"].strip("`") for row in table(page, kind)} == made[kind]
     fresh_database.close()
 
 

@@ -7,12 +7,13 @@ sub-messages have rows like any other, and so have oneofs. A field that cannot b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from turntree.errors import ErrorReason
+from turntree.v1.item_pb2 import NativeItem
 
 from tests.support.items import large, user
 
@@ -148,6 +149,12 @@ _ITEMS = (
     too_large("too many", [b"{}"] * 10_001, "10000 items", "10001 items"),
 )
 
+
+def native(form: bytes, dialect: str = "d") -> NativeItem:
+    """The native form of a request's first item."""
+    return NativeItem(index=0, dialect=dialect, native=form)
+
+
 _LABELS = (
     required("a blank key", {" ": "v"}, "not blank", named="labels key"),
     too_large("a long key", {"k" * 64: "v"}, "63 bytes", "64 bytes", named="labels key"),
@@ -231,6 +238,42 @@ ROWS: Mapping[str, tuple[Bad, ...] | CannotBeWrong] = {
     ),
     "items": (*_ITEMS, required("none", None, "at least 1 item")),
     "ReplaceItemsRequest.items": _ITEMS,
+    "natives": (
+        too_large(
+            "too large with the items",
+            [native(b"1" * 16 * MIB)],
+            f"{32 * MIB} bytes with the items",
+            f"{32 * MIB + 1} bytes with the items",
+            beside={"items": [large("a", 16 * MIB), b"1"]},
+        ),
+        invalid(
+            "a second one",
+            [native(b"1"), native(b"2")],
+            "of an item with no other native",
+            "0",
+            named="natives[1].index",
+        ),
+    ),
+    "index": (
+        invalid("negative", -1, "0 to 0", "-1", named="natives[0].index"),
+        invalid("after the last item", 1, "0 to 0", "1", named="natives[0].index"),
+        invalid("the largest", 2**63 - 1, "0 to 0", str(2**63 - 1), named="natives[0].index"),
+    ),
+    "dialect": tuple(replace(bad, named="natives[0].dialect") for bad in _name(64)),
+    "native": (
+        *(
+            Bad(what, value, ErrorReason.ITEM_NOT_JSON, "a JSON text in UTF-8", named="natives[0].native")
+            for what, value in {"empty": b"", "unfinished": b"{", "NaN": b"NaN", "invalid UTF-8": b'"\xff"'}.items()
+        ),
+        too_large(
+            "too large",
+            large("a", 16 * MIB + 1),
+            f"{16 * MIB} bytes",
+            f"{16 * MIB + 1} bytes",
+            named="natives[0].native",
+        ),
+    ),
+    "native_dialect": _name(64),
     "remove_count": (
         *_count(),
         invalid(
@@ -341,6 +384,8 @@ BORDERLINE: Mapping[str, tuple[Any, ...]] = {
     "request_id": ("x" * 128,),
     "generation": (0, 2**63 - 1),
     "items": ([b"{}"] * 10_000, [large("a", 16 * MIB)] * 2, [b"null", b" [1e999]\n", b'"\\ud800"']),
+    "natives": ([native(large("a", 16 * MIB), "x" * 64)], [native(b" [1e999]\n", "\U0001f333" * 16)]),
+    "native_dialect": ("x" * 64, "\U0001f333" * 16, "unheard of"),
     "limit": (0, 2**63 - 1),
     "limit_turns": (0, 2**63 - 1),
     "page_size": (0, 1, 1_000),

@@ -247,23 +247,30 @@ def spoil(request: Message, place: Place, bad: Bad, world: World) -> None:
     holder: Any = request
     for field in place.way:
         holder = getattr(holder, field.name)
+        if field.name == "natives":
+            holder = holder.add(dialect="d", native=b"1")
         holder.SetInParent()
         if field.name == "branch":
             holder.branch_id = "main"
     for name, value in bad.beside.items():
-        setattr(holder, name, value)
+        _put(holder, name, value)
     value = bad.value(world) if callable(bad.value) else bad.value
-    holder.ClearField(place.name)
+    _put(holder, place.name, value)
+
+
+def _put(holder: Any, name: str, value: Any) -> None:
+    """Make a field hold a value and nothing else."""
+    holder.ClearField(name)
     if value is None:
         return
     if isinstance(value, dict):
-        getattr(holder, place.name).update(value)
+        getattr(holder, name).update(value)
     elif isinstance(value, list):
-        getattr(holder, place.name).extend(value)
+        getattr(holder, name).extend(value)
     elif isinstance(value, Message):
-        getattr(holder, place.name).CopyFrom(value)
+        getattr(holder, name).CopyFrom(value)
     else:
-        setattr(holder, place.name, value)
+        setattr(holder, name, value)
 
 
 def difference(seen: Refusal | None, place: Place, bad: Bad, world: World) -> str | None:

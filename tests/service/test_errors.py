@@ -224,6 +224,7 @@ class FailingStore(LocalStore):
         cursor: bytes | None = None,
         window: ItemsWindow = ALL_ITEMS,
         include_metadata: bool = False,
+        native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
         """Fail in the middle."""
         yield replace(await self.get_items(session_id), more=True)

@@ -23,6 +23,7 @@ from turntree.model import (
     BranchPointer,
     ItemsWindow,
     LetterCase,
+    NativeItem,
     Usage,
     UsageGrouping,
     UsageMode,
@@ -37,6 +38,7 @@ REQUEST_ID_BYTES_MAX = 128
 ITEM_BYTES_MAX = 16 * MIB
 ITEMS_BYTES_MAX = 32 * MIB
 ITEMS_MAX = 10_000
+DIALECT_BYTES_MAX = 64
 CURSOR_BYTES_MAX = 64
 CONTENT_BYTES_MAX = 64 * KIB
 DETAILS_BYTES_MAX = 64 * KIB
@@ -187,6 +189,32 @@ def _new_items(field: str, value: Any) -> None:
         _required(field, "at least 1 item")
 
 
+def check_natives(natives: Sequence[Any], items: Sequence[bytes]) -> None:
+    """Check the native forms of items that are about to be written; the items themselves are right.
+
+    Raises:
+        InvalidArgument: The first field that breaks its rule, named `natives[0].index` and so on.
+    """
+    indexes: set[int] = set()
+    total = sum(map(len, items))
+    for position, native in enumerate(natives):
+        field = f"natives[{position}]"
+        if not isinstance(native, NativeItem):
+            invalid(field, type(native).__name__, "a native item")
+        _integer(0, len(items) - 1)(f"{field}.index", native.index)
+        if native.index in indexes:
+            invalid(f"{field}.index", native.index, "of an item with no other native")
+        indexes.add(native.index)
+        _name(DIALECT_BYTES_MAX)(f"{field}.dialect", native.dialect)
+        if not isinstance(native.native, bytes):
+            invalid(f"{field}.native", type(native.native).__name__, _JSON_TEXT)
+        if len(native.native) > ITEM_BYTES_MAX:
+            _too_large(f"{field}.native", len(native.native), ITEM_BYTES_MAX, "bytes")
+        total += len(native.native)
+    if total > ITEMS_BYTES_MAX:
+        _too_large("natives", total, ITEMS_BYTES_MAX, "bytes with the items")
+
+
 def _branch(field: str, value: object) -> None:
     if not isinstance(value, BranchPointer):
         invalid(field, type(value).__name__, "a branch pointer")
@@ -279,16 +307,15 @@ def _usage(field: str, value: object) -> None:
             invalid(f"{field}.{name}", details.decode(errors="replace"), "a JSON object")
 
 
-def parse_item(item: bytes, position: int) -> Any:
-    """Parse the JSON text of an item that is about to be written.
+def parse_item(item: bytes, field: str) -> Any:
+    """Parse the JSON text of an item, or of a native form, that is about to be written.
 
     Raises:
-        InvalidArgument: ITEM_NOT_JSON, naming the item's position.
+        InvalidArgument: ITEM_NOT_JSON, naming the field.
     """
     try:
         return parse_json(item)
     except ValueError:
-        field = f"items[{position}]"
         raise InvalidArgument(
             ErrorReason.ITEM_NOT_JSON, f"{field} is not {_JSON_TEXT}", field=field, limit=_JSON_TEXT
         ) from None
@@ -334,6 +361,7 @@ RULES: dict[str, Callable[[str, Any], None]] = {
     "expected_cursor": _optional(_cursor),
     "required_cursor": lambda _, value: _expected_cursor_required("expected_cursor", value),
     "cursor": _optional(_cursor),
+    "native_dialect": _optional(_name(DIALECT_BYTES_MAX)),
     "window": _window,
     "limit": _optional(_COUNT),
     "limit_turns": _optional(_COUNT),

@@ -6,8 +6,8 @@ database keeps seconds. Cursors and page tokens are opaque: keep them, send them
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
@@ -54,11 +54,29 @@ class ItemMetadata(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class NativeItem:
+    """An SDK's own form of an item: a JSON text in UTF-8, kept byte for byte beside the item and never part of it.
+
+    `index` is the item's position among the items it comes with; `dialect` names the form.
+    """
+
+    index: int
+    dialect: str
+    native: bytes
+
+
+def moved_natives(natives: Iterable[NativeItem], by: int) -> tuple[NativeItem, ...]:
+    """Native items as they are when their items stand `by` positions later; those before the first are left out."""
+    return tuple([replace(native, index=native.index + by) for native in natives if native.index + by >= 0])
+
+
+@dataclass(frozen=True, slots=True)
 class ItemsDelta:
     """A part of a branch, as a change to what the caller already has.
 
     Apply deltas in order: UNCHANGED keeps, APPENDED extends, REPLACED starts anew; `cursor` names the result. `more`
-    says that the same read with this cursor goes on. `metadata` is empty, or as long as `items`.
+    says that the same read with this cursor goes on. `metadata` is empty, or as long as `items`. `natives` are the
+    native forms of `items` in the dialect that was asked for, of those that have one, in order.
     """
 
     kind: DeltaKind
@@ -67,6 +85,7 @@ class ItemsDelta:
     branch: BranchPointer
     more: bool = False
     metadata: tuple[ItemMetadata, ...] = ()
+    natives: tuple[NativeItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +116,15 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Popped:
-    """The item that was removed, or None, and where that left the branch."""
+    """The item that was removed, or None, and where that left the branch.
+
+    `native` is the item's native form in the dialect that was asked for, or None.
+    """
 
     item: bytes | None
     branch: BranchPointer
     cursor: bytes
+    native: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +224,7 @@ class BranchComparison:
 
 
 class Turn(NamedTuple):
-    """A user item and what follows it. `items` and `metadata` are filled by `stream_turns` only."""
+    """A user item and what follows it. `items`, `metadata` and `natives` are filled by `stream_turns` only."""
 
     turn: int
     branch_id: str
@@ -209,6 +232,7 @@ class Turn(NamedTuple):
     user_item: bytes | None = None
     items: tuple[bytes, ...] = ()
     metadata: tuple[ItemMetadata, ...] = ()
+    natives: tuple[NativeItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from turntree.model import (
     ItemsDelta,
     ItemsWindow,
     LetterCase,
+    NativeItem,
     Origin,
     Page,
     Popped,
@@ -187,6 +188,7 @@ class RemoteStore(Store):
         branch: BranchPointer = MAIN,
         expected_cursor: bytes | None = None,
         request_id: str | None = None,
+        natives: Sequence[NativeItem] = (),
     ) -> Written:
         request = wire.request(
             session_pb2.AddItemsRequest,
@@ -195,6 +197,7 @@ class RemoteStore(Store):
             items=items,
             expected_cursor=expected_cursor,
             request_id=new_request_id() if request_id is None else request_id,
+            natives=wire.write_natives(natives),
         )
         response = await self._call(request, session_pb2.AddItemsResponse)
         return Written(wire.read_pointer(response), response.cursor, response.turn, response.previous_cursor)
@@ -207,6 +210,7 @@ class RemoteStore(Store):
         cursor: bytes | None = None,
         window: ItemsWindow = ALL_ITEMS,
         include_metadata: bool = False,
+        native_dialect: str | None = None,
     ) -> ItemsDelta:
         request = wire.request(
             session_pb2.GetItemsRequest,
@@ -215,6 +219,7 @@ class RemoteStore(Store):
             cursor=cursor,
             window=wire.write_window(window),
             include_metadata=include_metadata,
+            native_dialect=native_dialect,
         )
         response = await self._call(request, session_pb2.GetItemsResponse)
         return wire.read_delta(response.delta)
@@ -227,6 +232,7 @@ class RemoteStore(Store):
         cursor: bytes | None = None,
         window: ItemsWindow = ALL_ITEMS,
         include_metadata: bool = False,
+        native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
         resumption = Resumption(self._budget, RETRY_S_MAX, _RESUME_DELAY_S_MAX)
         more = True
@@ -238,6 +244,7 @@ class RemoteStore(Store):
                 cursor=cursor,
                 window=wire.write_window(window),
                 include_metadata=include_metadata,
+                native_dialect=native_dialect,
             )
             try:
                 async with aclosing(self._stream(self._connection().sessions.StreamItems, request)) as responses:
@@ -262,6 +269,7 @@ class RemoteStore(Store):
         branch: BranchPointer = MAIN,
         cursor: bytes | None = None,
         include_metadata: bool = False,
+        native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
         """See `Store.watch`. When the server goes away, the watch resumes by cursor for up to a minute."""
         resumption = Resumption(self._budget, WATCH_RESUME_S_MAX, _RESUME_DELAY_S_MAX)
@@ -273,6 +281,7 @@ class RemoteStore(Store):
                 branch=wire.write_pointer(branch),
                 cursor=cursor,
                 include_metadata=include_metadata,
+                native_dialect=native_dialect,
             )
             lost = stopping()
             try:
@@ -298,6 +307,7 @@ class RemoteStore(Store):
         branch: BranchPointer = MAIN,
         expected_cursor: bytes | None = None,
         request_id: str | None = None,
+        native_dialect: str | None = None,
     ) -> Popped:
         request = wire.request(
             session_pb2.PopItemRequest,
@@ -305,9 +315,11 @@ class RemoteStore(Store):
             branch=wire.write_pointer(branch),
             expected_cursor=expected_cursor,
             request_id=new_request_id() if request_id is None else request_id,
+            native_dialect=native_dialect,
         )
         response = await self._call(request, session_pb2.PopItemResponse)
-        return Popped(wire.optional(response, "item"), wire.read_pointer(response), response.cursor)
+        pointer = wire.read_pointer(response)
+        return Popped(wire.optional(response, "item"), pointer, response.cursor, wire.optional(response, "native"))
 
     async def replace_items(
         self,
@@ -318,6 +330,7 @@ class RemoteStore(Store):
         expected_cursor: bytes,
         branch: BranchPointer = MAIN,
         request_id: str | None = None,
+        natives: Sequence[NativeItem] = (),
     ) -> Written:
         request = wire.request(
             session_pb2.ReplaceItemsRequest,
@@ -327,6 +340,7 @@ class RemoteStore(Store):
             items=items,
             expected_cursor=expected_cursor,
             request_id=new_request_id() if request_id is None else request_id,
+            natives=wire.write_natives(natives),
         )
         response = await self._call(request, session_pb2.ReplaceItemsResponse)
         return Written(wire.read_pointer(response), response.cursor, response.turn)
@@ -481,14 +495,23 @@ class RemoteStore(Store):
         return Page(entries, response.next_page_token, wire.read_pointer(response), response.cursor)
 
     async def stream_turn_deltas(
-        self, session_id: str, *, branch: BranchPointer = MAIN, cursor: bytes | None = None
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        native_dialect: str | None = None,
     ) -> AsyncIterator[TurnsDelta]:
         resumption = Resumption(self._budget, RETRY_S_MAX, _RESUME_DELAY_S_MAX)
         seen = SeenTurns()
         lost = stopping()
         while True:
             request = wire.request(
-                turn_pb2.StreamTurnsRequest, session_id=session_id, branch=wire.write_pointer(branch), cursor=cursor
+                turn_pb2.StreamTurnsRequest,
+                session_id=session_id,
+                branch=wire.write_pointer(branch),
+                cursor=cursor,
+                native_dialect=native_dialect,
             )
             try:
                 async with aclosing(self._stream(self._connection().turns.StreamTurns, request)) as responses:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from turntree.model import TurnsDelta
+from turntree.model import TurnsDelta, moved_natives
 
 
 class SeenTurns:
@@ -50,5 +50,10 @@ class SeenTurns:
         first, *others = delta.turns
         skip = min(self._skip, len(first.items))
         self._skip -= skip
-        rest = first._replace(user_item=None, items=first.items[skip:], metadata=first.metadata[skip:])
+        rest = first._replace(
+            user_item=None,
+            items=first.items[skip:],
+            metadata=first.metadata[skip:],
+            natives=moved_natives(first.natives, -skip),
+        )
         return replace(delta, turns=(rest, *others) if rest.items else tuple(others))

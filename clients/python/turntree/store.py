@@ -9,6 +9,8 @@ The promises that hold for every call:
 - A read sees every write that was acknowledged before the read began. Order is a sequence number's, never a clock's.
 - What one branch or session writes never shows in another.
 - Items are opaque: the caller's bytes come back as they are.
+- An item may have a native form, an SDK's own, in a dialect. It is kept beside the item, on every branch that shows it,
+  goes when the item goes, and comes back as it was to who reads in that dialect, and to nobody else.
 
 Calls raise the errors of `turntree.errors` and no others. `InvalidArgument` is possible everywhere, by the limits in
 `turntree.limits`, and so is `Unavailable`; the other errors are named with each call.
@@ -36,6 +38,7 @@ from turntree.model import (
     ItemsDelta,
     ItemsWindow,
     LetterCase,
+    NativeItem,
     Origin,
     Page,
     Popped,
@@ -51,6 +54,7 @@ from turntree.model import (
     UsageSummary,
     UsageTotal,
     Written,
+    moved_natives,
 )
 
 T = TypeVar("T")
@@ -72,6 +76,7 @@ class Store(ABC):
         branch: BranchPointer = MAIN,
         expected_cursor: bytes | None = None,
         request_id: str | None = None,
+        natives: Sequence[NativeItem] = (),
     ) -> Written:
         """Append items to a branch, in order, after all that is there; the first write creates the session.
 
@@ -81,6 +86,7 @@ class Store(ABC):
             branch: Where to append.
             expected_cursor: Write only if the branch is at this cursor: of two racing writers exactly one wins.
             request_id: Names this mutation.
+            natives: Native forms of some of the items, at most one an item.
 
         Raises:
             NotFound: BRANCH_NOT_FOUND, when the branch id was never created.
@@ -97,12 +103,14 @@ class Store(ABC):
         cursor: bytes | None = None,
         window: ItemsWindow = ALL_ITEMS,
         include_metadata: bool = False,
+        native_dialect: str | None = None,
     ) -> ItemsDelta:
         """Read a branch, or what of it is new since `cursor`, oldest item first.
 
         The answer ends at about 1 MiB with `more` set; `read_items` and `stream_items` read on by themselves. A branch
         or session that does not exist is empty. With a window the answer is APPENDED only while the window reaches back
-        to what the caller has; what then lies before the window is the caller's to drop.
+        to what the caller has; what then lies before the window is the caller's to drop. With `native_dialect`, the
+        items' native forms in that dialect come with them.
         """
 
     @abstractmethod
@@ -114,6 +122,7 @@ class Store(ABC):
         cursor: bytes | None = None,
         window: ItemsWindow = ALL_ITEMS,
         include_metadata: bool = False,
+        native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
         """Read a branch of any length as deltas of about 1 MiB, each with the cursor that resumes after it.
 
@@ -129,6 +138,7 @@ class Store(ABC):
         branch: BranchPointer = MAIN,
         cursor: bytes | None = None,
         include_metadata: bool = False,
+        native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
         """Follow a branch: its state by cursor at once, then a delta for every change, without end.
 
@@ -144,6 +154,7 @@ class Store(ABC):
         branch: BranchPointer = MAIN,
         expected_cursor: bytes | None = None,
         request_id: str | None = None,
+        native_dialect: str | None = None,
     ) -> Popped:
         """Remove and return the newest item of a branch.
 
@@ -165,6 +176,7 @@ class Store(ABC):
         expected_cursor: bytes,
         branch: BranchPointer = MAIN,
         request_id: str | None = None,
+        natives: Sequence[NativeItem] = (),
     ) -> Written:
         """Replace the newest `remove_count` items of a branch by others, if the branch is at `expected_cursor`.
 
@@ -298,7 +310,12 @@ class Store(ABC):
 
     @abstractmethod
     def stream_turn_deltas(
-        self, session_id: str, *, branch: BranchPointer = MAIN, cursor: bytes | None = None
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        native_dialect: str | None = None,
     ) -> AsyncIterator[TurnsDelta]:
         """Stream the turns of a branch with all their items, oldest first, each message with its cursor.
 
@@ -394,29 +411,42 @@ class Store(ABC):
         branch: BranchPointer = MAIN,
         cursor: bytes | None = None,
         window: ItemsWindow = ALL_ITEMS,
+        native_dialect: str | None = None,
     ) -> ItemsDelta:
         """Read a branch as `get_items` does, whole, whatever its size."""
-        delta = await self.get_items(session_id, branch=branch, cursor=cursor, window=window)
+        delta = await self.get_items(
+            session_id, branch=branch, cursor=cursor, window=window, native_dialect=native_dialect
+        )
         if not delta.more:
             return delta
-        kind, items = delta.kind, list(delta.items)
-        rest = self.stream_items(session_id, branch=delta.branch, cursor=delta.cursor, window=window)
+        kind, items, natives = delta.kind, list(delta.items), list(delta.natives)
+        rest = self.stream_items(
+            session_id, branch=delta.branch, cursor=delta.cursor, window=window, native_dialect=native_dialect
+        )
         async for delta in rest:
             if delta.kind is DeltaKind.REPLACED:
                 kind = DeltaKind.REPLACED
                 items.clear()
+                natives.clear()
+            natives += moved_natives(delta.natives, len(items))
             items += delta.items
-        return ItemsDelta(kind, tuple(items), delta.cursor, delta.branch)
+        return ItemsDelta(kind, tuple(items), delta.cursor, delta.branch, natives=tuple(natives))
 
     async def stream_turns(
-        self, session_id: str, *, branch: BranchPointer = MAIN, cursor: bytes | None = None
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        native_dialect: str | None = None,
     ) -> AsyncIterator[Turn]:
         """Stream the turns of a branch with all their items, oldest first.
 
         When the branch is rewritten meanwhile, the turns begin again from the first; `stream_turn_deltas` tells.
         """
         unfinished: Turn | None = None
-        async for delta in self.stream_turn_deltas(session_id, branch=branch, cursor=cursor):
+        deltas = self.stream_turn_deltas(session_id, branch=branch, cursor=cursor, native_dialect=native_dialect)
+        async for delta in deltas:
             if delta.restarted:
                 unfinished = None
             for position, part in enumerate(delta.turns):
@@ -442,6 +472,7 @@ def _joined(turn: Turn, part: Turn) -> Turn:
         turn.user_item if turn.user_item is not None else part.user_item,
         turn.items + part.items,
         turn.metadata + part.metadata,
+        turn.natives + moved_natives(part.natives, len(turn.items)),
     )
 
 

@@ -31,6 +31,7 @@ from turntree.model import (
     ItemsDelta,
     ItemsWindow,
     LetterCase,
+    NativeItem,
     Origin,
     Session,
     ToolUsage,
@@ -166,6 +167,18 @@ def read_metadata(message: item_pb2.ItemMetadata) -> ItemMetadata:
     return ItemMetadata(message.type, optional(message, "tool_name"), message.turn, _time(message, "create_time"))
 
 
+def write_natives(natives: Iterable[NativeItem]) -> list[item_pb2.NativeItem]:
+    """Native items as messages."""
+    return [
+        request(item_pb2.NativeItem, index=item.index, dialect=item.dialect, native=item.native) for item in natives
+    ]
+
+
+def read_natives(messages: Iterable[item_pb2.NativeItem]) -> tuple[NativeItem, ...]:
+    """Native items from their messages."""
+    return tuple([NativeItem(message.index, message.dialect, message.native) for message in messages])
+
+
 def write_delta(delta: ItemsDelta) -> item_pb2.ItemsDelta:
     """A delta as a message."""
     return item_pb2.ItemsDelta(
@@ -175,6 +188,7 @@ def write_delta(delta: ItemsDelta) -> item_pb2.ItemsDelta:
         cursor=delta.cursor,
         branch=write_pointer(delta.branch),
         more=delta.more,
+        natives=write_natives(delta.natives),
     )
 
 
@@ -187,6 +201,7 @@ def read_delta(message: item_pb2.ItemsDelta) -> ItemsDelta:
         read_pointer(message),
         message.more,
         tuple([read_metadata(metadata) for metadata in message.metadata]),
+        read_natives(message.natives),
     )
 
 
@@ -343,6 +358,7 @@ def write_turn(turn: Turn) -> turn_pb2.Turn:
         create_time=write_time(turn.create_time),
         items=turn.items,
         metadata=[write_metadata(metadata) for metadata in turn.metadata],
+        natives=write_natives(turn.natives),
     )
 
 
@@ -355,6 +371,7 @@ def read_turn(message: turn_pb2.Turn) -> Turn:
         optional(message, "user_item"),
         tuple(message.items),
         tuple([read_metadata(metadata) for metadata in message.metadata]),
+        read_natives(message.natives),
     )
 
 

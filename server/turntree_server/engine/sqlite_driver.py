@@ -102,10 +102,13 @@ def _inserted(connection: Connection, statement: Insert, rows: Rows) -> Rows:
 
 
 def _bounded(cursor: sqlite3.Cursor, statement: Query, rows: Rows) -> Rows:
-    """Fetch until the first columns' bytes pass the query's bound."""
+    """Fetch until the bytes of the columns that count pass the query's bound."""
     bytes_left = statement.bytes_max or 0
+    counts_last = statement.counts_last
     for row in cursor:
         bytes_left -= len(row[0])
+        if counts_last and row[-1] is not None:
+            bytes_left -= len(row[-1])
         if bytes_left < 0 and rows:
             rows.left_out = row
             cursor.close()

@@ -7,6 +7,7 @@ from turntree.model import BranchPointer, DeltaKind, ItemMetadata, ItemsDelta, I
 
 from turntree_server.operations import content
 from turntree_server.operations.branch_state import BranchState, cursor_of, resolve
+from turntree_server.operations.natives import NATIVE_JOIN, read_natives
 from turntree_server.operations.statement import Context, Operation, Query, Row, from_timestamp
 from turntree_server.operations.tokens import EMPTY, Position, read_cursor, write_cursor
 
@@ -21,6 +22,7 @@ def get_items(
     cursor: bytes | None,
     window: ItemsWindow,
     include_metadata: bool,
+    native_dialect: str | None,
 ) -> Operation[ItemsDelta]:
     """Read about 1 MiB of a branch, or of what is new since the cursor. See `Store.get_items`."""
     state = yield from resolve(context, session_id, branch)
@@ -37,15 +39,20 @@ def get_items(
         kind = DeltaKind.APPENDED
         begin = after + 1
     columns = f"s.id, {METADATA_COLUMNS}" if include_metadata else "s.id"  # each costs as much as a short item
+    parameters: tuple[object, ...] = (session_id, state.branch_id, begin)
+    join = ""
+    if native_dialect is not None:
+        columns, join, parameters = f"{columns}, n.native", NATIVE_JOIN, (native_dialect, *parameters)
     rows = yield Query(
         f"""
         SELECT CAST(m.message_data AS BLOB), {columns}
-        FROM message_structure s JOIN agent_messages m ON m.id = s.message_id
+        FROM message_structure s JOIN agent_messages m ON m.id = s.message_id {join}
         WHERE s.session_id = ? AND s.branch_id = ? AND s.sequence_number >= ?
         ORDER BY s.sequence_number
         """,
-        (session_id, state.branch_id, begin),
+        parameters,
         bytes_max=CHUNK_BYTES,
+        counts_last=native_dialect is not None,
     )
     more = rows.left_out is not None
     last_id = rows[-1][1] if more else state.position.last_id
@@ -55,7 +62,8 @@ def get_items(
         write_cursor(context, session_id, state.branch_id, Position(state.position.first_id, last_id)),
         state.pointer,
         more,
-        tuple([metadata(row[2:]) for row in rows]) if include_metadata else (),
+        tuple([metadata(row[2:6]) for row in rows]) if include_metadata else (),
+        read_natives(rows, native_dialect),
     )
 
 

@@ -24,12 +24,13 @@ class Query:
     """One statement with its parameters.
 
     With `bytes_max`, fetching stops before the row whose first column would make the first columns' bytes exceed it;
-    the first row always comes.
+    the first row always comes. With `counts_last`, the bytes of the last column count too.
     """
 
     sql: str
     parameters: Sequence[Any] = ()
     bytes_max: int | None = None
+    counts_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

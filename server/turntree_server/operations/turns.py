@@ -7,6 +7,7 @@ from turntree.limits import CHUNK_BYTES, OUTLINE_PAGE_SIZE_DEFAULT, PAGE_SIZE_DE
 from turntree.model import BranchPointer, ItemMetadata, Page, ToolUsage, Turn, TurnsDelta
 
 from turntree_server.operations.branch_state import BranchState, cursor_of, resolve
+from turntree_server.operations.natives import NATIVE_JOIN, read_natives
 from turntree_server.operations.read_items import METADATA_COLUMNS, known_position, metadata
 from turntree_server.operations.statement import Context, Operation, Query, Row, Rows, from_timestamp
 from turntree_server.operations.tokens import EMPTY, Position, read_page_token, write_cursor, write_page_token
@@ -43,7 +44,12 @@ def list_turns(
 
 
 def stream_turns(
-    context: Context, session_id: str, branch: BranchPointer, cursor: bytes | None, continued: bool | None
+    context: Context,
+    session_id: str,
+    branch: BranchPointer,
+    cursor: bytes | None,
+    continued: bool | None,
+    native_dialect: str | None,
 ) -> Operation[tuple[TurnsDelta, bool]]:
     """Read about 1 MiB of turns beyond the cursor, and whether more follow. See `Store.stream_turn_deltas`.
 
@@ -54,6 +60,7 @@ def stream_turns(
         cursor: What the caller has.
         continued: What the delta before this one said, to go on exactly after it; None to begin with a whole turn. If
             the branch was rewritten so that it is no longer true, the turns begin again.
+        native_dialect: The dialect of the native forms to read, if any.
     """
     state = yield from resolve(context, session_id, branch)
     known = yield from known_position(context, session_id, state, cursor)
@@ -62,12 +69,13 @@ def stream_turns(
     restarted = cursor is not None and known is None
     is_first = continued is None
     bytes_max = _FIRST_CHUNK_BYTES if is_first else CHUNK_BYTES
-    rows = yield from _rows_after(session_id, state, known or EMPTY, whole_turn=is_first, bytes_max=bytes_max)
+    begin = yield from _begin_after(session_id, state, known or EMPTY, whole_turn=is_first)
+    rows = yield from _rows_from(session_id, state, begin, bytes_max, native_dialect)
     left_out = rows.left_out
     last_id = rows[-1][1] if left_out is not None else state.position.last_id
     position = Position(state.position.first_id, last_id)
     delta = TurnsDelta(
-        _to_turns(state.branch_id, rows),
+        _to_turns(state.branch_id, rows, native_dialect),
         write_cursor(context, session_id, state.branch_id, position),
         state.pointer,
         restarted,
@@ -90,66 +98,81 @@ def _turn_goes_on(session_id: str, state: BranchState, known: Position) -> Opera
     return len(turns) == 2 and turns[0] == turns[1]
 
 
-def _rows_after(
-    session_id: str, state: BranchState, known: Position, *, whole_turn: bool, bytes_max: int
+def _begin_after(session_id: str, state: BranchState, known: Position, *, whole_turn: bool) -> Operation[int | None]:
+    """The sequence number of the row beyond a position, or of the first of its turn if that is to be whole."""
+    if known == EMPTY:
+        return 0
+    following = yield Query(
+        """
+        SELECT sequence_number, user_turn_number FROM message_structure
+        WHERE session_id = ? AND branch_id = ?
+            AND sequence_number > (SELECT sequence_number FROM message_structure WHERE id = ?)
+        ORDER BY sequence_number LIMIT 1
+        """,
+        (session_id, state.branch_id, known.last_id),
+    )
+    if not following:
+        return None
+    begin: int
+    begin, turn = following[0]
+    if not whole_turn or turn is None:
+        return begin
+    first = yield Query(
+        """
+        SELECT MIN(sequence_number) FROM message_structure
+        WHERE session_id = ? AND branch_id = ? AND user_turn_number = ?
+        """,
+        (session_id, state.branch_id, turn),
+    )
+    begin = first[0][0]
+    return begin
+
+
+def _rows_from(
+    session_id: str, state: BranchState, begin: int | None, bytes_max: int, native_dialect: str | None
 ) -> Operation[Rows]:
-    """The rows beyond a position, from the first of their turn if it is to be whole."""
-    begin = 0
-    if known != EMPTY:
-        following = yield Query(
-            """
-            SELECT sequence_number, user_turn_number FROM message_structure
-            WHERE session_id = ? AND branch_id = ?
-                AND sequence_number > (SELECT sequence_number FROM message_structure WHERE id = ?)
-            ORDER BY sequence_number LIMIT 1
-            """,
-            (session_id, state.branch_id, known.last_id),
-        )
-        if not following:
-            return following
-        begin, turn = following[0]
-        if whole_turn:
-            first = yield Query(
-                """
-                SELECT MIN(sequence_number) FROM message_structure
-                WHERE session_id = ? AND branch_id = ? AND user_turn_number = ?
-                """,
-                (session_id, state.branch_id, turn),
-            )
-            begin = first[0][0] if turn is not None else begin
+    """The rows from a sequence number on, as far as the branch was read; none without a number."""
+    if begin is None:
+        return Rows()
+    columns, join = METADATA_COLUMNS, ""
+    parameters: tuple[object, ...] = (session_id, state.branch_id, begin, state.position.last_id)
+    if native_dialect is not None:
+        columns, join, parameters = f"{columns}, n.native", NATIVE_JOIN, (native_dialect, *parameters)
     return (
         yield Query(
             f"""
-            SELECT CAST(m.message_data AS BLOB), s.id, {METADATA_COLUMNS}
-            FROM message_structure s JOIN agent_messages m ON m.id = s.message_id
+            SELECT CAST(m.message_data AS BLOB), s.id, {columns}
+            FROM message_structure s JOIN agent_messages m ON m.id = s.message_id {join}
             WHERE s.session_id = ? AND s.branch_id = ? AND s.sequence_number >= ? AND s.id <= ?
             ORDER BY s.sequence_number
             """,
-            (session_id, state.branch_id, begin, state.position.last_id),
+            parameters,
             bytes_max=bytes_max,
+            counts_last=native_dialect is not None,
         )
     )
 
 
-def _to_turns(branch_id: str, rows: list[Row]) -> tuple[Turn, ...]:
+def _to_turns(branch_id: str, rows: list[Row], native_dialect: str | None) -> tuple[Turn, ...]:
     groups: list[list[Row]] = []
     for row in rows:
         if groups and groups[-1][0][4] == row[4]:
             groups[-1].append(row)
         else:
             groups.append([row])
-    return tuple(_to_turn(branch_id, group) for group in groups)
+    return tuple(_to_turn(branch_id, group, native_dialect) for group in groups)
 
 
-def _to_turn(branch_id: str, rows: list[Row]) -> Turn:
-    payload, _, kind, _, turn, created_at = rows[0]
+def _to_turn(branch_id: str, rows: list[Row], native_dialect: str | None) -> Turn:
+    payload, _, kind, _, turn, created_at = rows[0][:6]
     return Turn(
         turn or 0,
         branch_id,
         from_timestamp(created_at),
         payload if kind == "user" else None,
         tuple([row[0] for row in rows]),
-        tuple([metadata(row[2:]) for row in rows]),
+        tuple([metadata(row[2:6]) for row in rows]),
+        read_natives(rows, native_dialect),
     )
 
 

@@ -25,6 +25,7 @@ class SessionService(SessionServiceServicer):
             branch=wire.read_pointer(request),
             expected_cursor=wire.optional(request, "expected_cursor"),
             request_id=request.request_id,
+            natives=wire.read_natives(request.natives),
         )
         return pb.AddItemsResponse(
             branch=wire.write_pointer(written.branch),
@@ -40,6 +41,7 @@ class SessionService(SessionServiceServicer):
             cursor=wire.optional(request, "cursor"),
             window=wire.read_window(request.window),
             include_metadata=request.include_metadata,
+            native_dialect=wire.optional(request, "native_dialect"),
         )
         return pb.GetItemsResponse(delta=wire.write_delta(delta))
 
@@ -52,6 +54,7 @@ class SessionService(SessionServiceServicer):
             cursor=wire.optional(request, "cursor"),
             window=wire.read_window(request.window),
             include_metadata=request.include_metadata,
+            native_dialect=wire.optional(request, "native_dialect"),
         ):
             yield pb.StreamItemsResponse(delta=wire.write_delta(delta))
 
@@ -61,8 +64,14 @@ class SessionService(SessionServiceServicer):
             branch=wire.read_pointer(request),
             expected_cursor=wire.optional(request, "expected_cursor"),
             request_id=request.request_id,
+            native_dialect=wire.optional(request, "native_dialect"),
         )
-        return pb.PopItemResponse(item=popped.item, branch=wire.write_pointer(popped.branch), cursor=popped.cursor)
+        return pb.PopItemResponse(
+            item=popped.item,
+            branch=wire.write_pointer(popped.branch),
+            cursor=popped.cursor,
+            native=popped.native,
+        )
 
     async def ReplaceItems(self, request: pb.ReplaceItemsRequest, context: Context) -> pb.ReplaceItemsResponse:
         written = await self.store.replace_items(
@@ -72,6 +81,7 @@ class SessionService(SessionServiceServicer):
             branch=wire.read_pointer(request),
             expected_cursor=request.expected_cursor,
             request_id=request.request_id,
+            natives=wire.read_natives(request.natives),
         )
         return pb.ReplaceItemsResponse(
             branch=wire.write_pointer(written.branch), cursor=written.cursor, turn=written.turn
@@ -118,5 +128,6 @@ class SessionService(SessionServiceServicer):
             branch=wire.read_pointer(request),
             cursor=wire.optional(request, "cursor"),
             include_metadata=request.include_metadata,
+            native_dialect=wire.optional(request, "native_dialect"),
         ):
             yield pb.WatchResponse(delta=wire.write_delta(delta))

@@ -36,7 +36,10 @@ class TurnService(TurnServiceServicer):
         self, request: pb.StreamTurnsRequest, context: Context
     ) -> AsyncIterator[pb.StreamTurnsResponse]:
         async for delta in self.store.stream_turn_deltas(
-            request.session_id, branch=wire.read_pointer(request), cursor=wire.optional(request, "cursor")
+            request.session_id,
+            branch=wire.read_pointer(request),
+            cursor=wire.optional(request, "cursor"),
+            native_dialect=wire.optional(request, "native_dialect"),
         ):
             yield wire.write_turns_delta(delta)
 

@@ -26,7 +26,7 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16turntree/v1/item.proto\x12\x0bturntree.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"P\n\rBranchPointer\x12\x17\n\tbranch_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\ngeneration\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_generation\"\x81\x01\n\x0cItemMetadata\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x16\n\ttool_name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04turn\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_tool_name\"\xb8\x01\n\nItemsDelta\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.turntree.v1.DeltaKind\x12\r\n\x05items\x18\x02 \x03(\x0c\x12+\n\x08metadata\x18\x03 \x03(\x0b\x32\x19.turntree.v1.ItemMetadata\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\x0c\x12*\n\x06\x62ranch\x18\x05 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x0c\n\x04more\x18\x06 \x01(\x08*s\n\tDeltaKind\x12\x1a\n\x16\x44\x45LTA_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x45LTA_KIND_UNCHANGED\x10\x01\x12\x17\n\x13\x44\x45LTA_KIND_APPENDED\x10\x02\x12\x17\n\x13\x44\x45LTA_KIND_REPLACED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16turntree/v1/item.proto\x12\x0bturntree.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"P\n\rBranchPointer\x12\x17\n\tbranch_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x17\n\ngeneration\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\r\n\x0b_generation\"\x81\x01\n\x0cItemMetadata\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\x16\n\ttool_name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x0c\n\x04turn\x18\x03 \x01(\x03\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0c\n\n_tool_name\"H\n\nNativeItem\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x15\n\x07\x64ialect\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x14\n\x06native\x18\x03 \x01(\x0c\x42\x04\xe2\x41\x01\x02\"\xe2\x01\n\nItemsDelta\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.turntree.v1.DeltaKind\x12\r\n\x05items\x18\x02 \x03(\x0c\x12+\n\x08metadata\x18\x03 \x03(\x0b\x32\x19.turntree.v1.ItemMetadata\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\x0c\x12*\n\x06\x62ranch\x18\x05 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x0c\n\x04more\x18\x06 \x01(\x08\x12(\n\x07natives\x18\x07 \x03(\x0b\x32\x17.turntree.v1.NativeItem*s\n\tDeltaKind\x12\x1a\n\x16\x44\x45LTA_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x45LTA_KIND_UNCHANGED\x10\x01\x12\x17\n\x13\x44\x45LTA_KIND_APPENDED\x10\x02\x12\x17\n\x13\x44\x45LTA_KIND_REPLACED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,12 +35,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BRANCHPOINTER'].fields_by_name['branch_id']._loaded_options = None
   _globals['_BRANCHPOINTER'].fields_by_name['branch_id']._serialized_options = b'\342A\001\002'
-  _globals['_DELTAKIND']._serialized_start=506
-  _globals['_DELTAKIND']._serialized_end=621
+  _globals['_NATIVEITEM'].fields_by_name['dialect']._loaded_options = None
+  _globals['_NATIVEITEM'].fields_by_name['dialect']._serialized_options = b'\342A\001\002'
+  _globals['_NATIVEITEM'].fields_by_name['native']._loaded_options = None
+  _globals['_NATIVEITEM'].fields_by_name['native']._serialized_options = b'\342A\001\002'
+  _globals['_DELTAKIND']._serialized_start=622
+  _globals['_DELTAKIND']._serialized_end=737
   _globals['_BRANCHPOINTER']._serialized_start=105
   _globals['_BRANCHPOINTER']._serialized_end=185
   _globals['_ITEMMETADATA']._serialized_start=188
   _globals['_ITEMMETADATA']._serialized_end=317
-  _globals['_ITEMSDELTA']._serialized_start=320
-  _globals['_ITEMSDELTA']._serialized_end=504
+  _globals['_NATIVEITEM']._serialized_start=319
+  _globals['_NATIVEITEM']._serialized_end=391
+  _globals['_ITEMSDELTA']._serialized_start=394
+  _globals['_ITEMSDELTA']._serialized_end=620
 # @@protoc_insertion_point(module_scope)

@@ -122,6 +122,41 @@ class ItemMetadata(_message.Message):
 Global___ItemMetadata: _TypeAlias = ItemMetadata  # noqa: Y015
 
 @_typing.final
+class NativeItem(_message.Message):
+    """An SDK's own form of an item, for an SDK whose item does not survive the way through the Responses input form.
+
+    The item itself is always the Responses form, so that every reader understands it, and nothing is added to it. Its
+    native form is kept beside it, goes where it goes, and is given back verbatim to who reads in its dialect, and to
+    nobody else.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    DIALECT_FIELD_NUMBER: _builtins.int
+    NATIVE_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """The position, among the items it comes with, of the item it is a form of; from 0. An item has one native at most."""
+    dialect: _builtins.str
+    """What the form is: a name that the SDK's adapters agree on. At most 64 bytes of UTF-8, not blank."""
+    native: _builtins.bytes
+    """The form: a JSON text in UTF-8, kept byte for byte. At most 16 MiB, and counted in the 32 MiB of its call."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        dialect: _builtins.str = ...,
+        native: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dialect", b"dialect", "index", b"index", "native", b"native"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NativeItem: _TypeAlias = NativeItem  # noqa: Y015
+
+@_typing.final
 class ItemsDelta(_message.Message):
     """A part of a branch, as a change to what the caller already has.
 
@@ -137,6 +172,7 @@ class ItemsDelta(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     BRANCH_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
+    NATIVES_FIELD_NUMBER: _builtins.int
     kind: Global___DeltaKind.ValueType
     """How to apply the items."""
     cursor: _builtins.bytes
@@ -155,6 +191,10 @@ class ItemsDelta(_message.Message):
     def branch(self) -> Global___BranchPointer:
         """The branch that was read, after a stale pointer was resolved."""
 
+    @_builtins.property
+    def natives(self) -> _containers.RepeatedCompositeFieldContainer[Global___NativeItem]:
+        """The native forms of `items`, of those that have one in the dialect that the request named, in order."""
+
     def __init__(
         self,
         *,
@@ -164,10 +204,11 @@ class ItemsDelta(_message.Message):
         cursor: _builtins.bytes = ...,
         branch: Global___BranchPointer | None = ...,
         more: _builtins.bool = ...,
+        natives: _abc.Iterable[Global___NativeItem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "items", b"items", "kind", b"kind", "metadata", b"metadata", "more", b"more"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "items", b"items", "kind", b"kind", "metadata", b"metadata", "more", b"more", "natives", b"natives"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

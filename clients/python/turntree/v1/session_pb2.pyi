@@ -32,6 +32,7 @@ class AddItemsRequest(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     EXPECTED_CURSOR_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NATIVES_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session. At most 256 bytes of UTF-8, not blank."""
     expected_cursor: _builtins.bytes
@@ -46,6 +47,10 @@ class AddItemsRequest(_message.Message):
     def items(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """The items, each a JSON text in UTF-8; 1 to 10,000 of them."""
 
+    @_builtins.property
+    def natives(self) -> _containers.RepeatedCompositeFieldContainer[_item_pb2.NativeItem]:
+        """Native forms of some of `items`."""
+
     def __init__(
         self,
         *,
@@ -54,10 +59,11 @@ class AddItemsRequest(_message.Message):
         items: _abc.Iterable[_builtins.bytes] | None = ...,
         expected_cursor: _builtins.bytes | None = ...,
         request_id: _builtins.str = ...,
+        natives: _abc.Iterable[_item_pb2.NativeItem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_cursor", b"_expected_cursor", "branch", b"branch", "expected_cursor", b"expected_cursor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_cursor", b"_expected_cursor", "branch", b"branch", "expected_cursor", b"expected_cursor", "items", b"items", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_cursor", b"_expected_cursor", "branch", b"branch", "expected_cursor", b"expected_cursor", "items", b"items", "natives", b"natives", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_cursor: _TypeAlias = _typing.Literal["expected_cursor"]  # noqa: Y015
     _WhichOneofArgType__expected_cursor: _TypeAlias = _typing.Literal["_expected_cursor", b"_expected_cursor"]  # noqa: Y015
@@ -153,12 +159,17 @@ class GetItemsRequest(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
     INCLUDE_METADATA_FIELD_NUMBER: _builtins.int
+    NATIVE_DIALECT_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session. At most 256 bytes of UTF-8, not blank."""
     cursor: _builtins.bytes
     """What the caller has, from an earlier answer. Absent: nothing."""
     include_metadata: _builtins.bool
     """Whether to return metadata beside the items."""
+    native_dialect: _builtins.str
+    """Whether to return native forms beside the items, and in which dialect. At most 64 bytes of UTF-8, not blank.
+    Absent: none.
+    """
     @_builtins.property
     def branch(self) -> _item_pb2.BranchPointer:
         """The branch to read. Absent: `main`."""
@@ -177,14 +188,20 @@ class GetItemsRequest(_message.Message):
         cursor: _builtins.bytes | None = ...,
         window: Global___ItemsWindow | None = ...,
         include_metadata: _builtins.bool = ...,
+        native_dialect: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_native_dialect", b"_native_dialect", "branch", b"branch", "cursor", b"cursor", "native_dialect", b"native_dialect", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor", "include_metadata", b"include_metadata", "session_id", b"session_id", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_native_dialect", b"_native_dialect", "branch", b"branch", "cursor", b"cursor", "include_metadata", b"include_metadata", "native_dialect", b"native_dialect", "session_id", b"session_id", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cursor: _TypeAlias = _typing.Literal["cursor"]  # noqa: Y015
     _WhichOneofArgType__cursor: _TypeAlias = _typing.Literal["_cursor", b"_cursor"]  # noqa: Y015
+    _WhichOneofReturnType__native_dialect: _TypeAlias = _typing.Literal["native_dialect"]  # noqa: Y015
+    _WhichOneofArgType__native_dialect: _TypeAlias = _typing.Literal["_native_dialect", b"_native_dialect"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cursor) -> _WhichOneofReturnType__cursor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__native_dialect) -> _WhichOneofReturnType__native_dialect | None: ...
 
 Global___GetItemsRequest: _TypeAlias = GetItemsRequest  # noqa: Y015
 
@@ -223,12 +240,17 @@ class StreamItemsRequest(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     WINDOW_FIELD_NUMBER: _builtins.int
     INCLUDE_METADATA_FIELD_NUMBER: _builtins.int
+    NATIVE_DIALECT_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session. At most 256 bytes of UTF-8, not blank."""
     cursor: _builtins.bytes
     """What the caller has, from an earlier answer. Absent: nothing."""
     include_metadata: _builtins.bool
     """Whether to return metadata beside the items."""
+    native_dialect: _builtins.str
+    """Whether to return native forms beside the items, and in which dialect. At most 64 bytes of UTF-8, not blank.
+    Absent: none.
+    """
     @_builtins.property
     def branch(self) -> _item_pb2.BranchPointer:
         """The branch to read. Absent: `main`."""
@@ -245,14 +267,20 @@ class StreamItemsRequest(_message.Message):
         cursor: _builtins.bytes | None = ...,
         window: Global___ItemsWindow | None = ...,
         include_metadata: _builtins.bool = ...,
+        native_dialect: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor", "window", b"window"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_native_dialect", b"_native_dialect", "branch", b"branch", "cursor", b"cursor", "native_dialect", b"native_dialect", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor", "include_metadata", b"include_metadata", "session_id", b"session_id", "window", b"window"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_native_dialect", b"_native_dialect", "branch", b"branch", "cursor", b"cursor", "include_metadata", b"include_metadata", "native_dialect", b"native_dialect", "session_id", b"session_id", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cursor: _TypeAlias = _typing.Literal["cursor"]  # noqa: Y015
     _WhichOneofArgType__cursor: _TypeAlias = _typing.Literal["_cursor", b"_cursor"]  # noqa: Y015
+    _WhichOneofReturnType__native_dialect: _TypeAlias = _typing.Literal["native_dialect"]  # noqa: Y015
+    _WhichOneofArgType__native_dialect: _TypeAlias = _typing.Literal["_native_dialect", b"_native_dialect"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cursor) -> _WhichOneofReturnType__cursor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__native_dialect) -> _WhichOneofReturnType__native_dialect | None: ...
 
 Global___StreamItemsRequest: _TypeAlias = StreamItemsRequest  # noqa: Y015
 
@@ -290,12 +318,17 @@ class PopItemRequest(_message.Message):
     BRANCH_FIELD_NUMBER: _builtins.int
     EXPECTED_CURSOR_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NATIVE_DIALECT_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session. At most 256 bytes of UTF-8, not blank."""
     expected_cursor: _builtins.bytes
     """Pop only if the branch is at this cursor. Absent: pop in any case."""
     request_id: _builtins.str
     """Names this mutation. At most 128 bytes, a UUID by preference."""
+    native_dialect: _builtins.str
+    """Whether to return the item's native form too, and in which dialect. At most 64 bytes of UTF-8, not blank. Absent:
+    not.
+    """
     @_builtins.property
     def branch(self) -> _item_pb2.BranchPointer:
         """The branch to pop from. Absent: `main`."""
@@ -307,14 +340,20 @@ class PopItemRequest(_message.Message):
         branch: _item_pb2.BranchPointer | None = ...,
         expected_cursor: _builtins.bytes | None = ...,
         request_id: _builtins.str = ...,
+        native_dialect: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_cursor", b"_expected_cursor", "branch", b"branch", "expected_cursor", b"expected_cursor"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_cursor", b"_expected_cursor", "_native_dialect", b"_native_dialect", "branch", b"branch", "expected_cursor", b"expected_cursor", "native_dialect", b"native_dialect"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_cursor", b"_expected_cursor", "branch", b"branch", "expected_cursor", b"expected_cursor", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_cursor", b"_expected_cursor", "_native_dialect", b"_native_dialect", "branch", b"branch", "expected_cursor", b"expected_cursor", "native_dialect", b"native_dialect", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_cursor: _TypeAlias = _typing.Literal["expected_cursor"]  # noqa: Y015
     _WhichOneofArgType__expected_cursor: _TypeAlias = _typing.Literal["_expected_cursor", b"_expected_cursor"]  # noqa: Y015
+    _WhichOneofReturnType__native_dialect: _TypeAlias = _typing.Literal["native_dialect"]  # noqa: Y015
+    _WhichOneofArgType__native_dialect: _TypeAlias = _typing.Literal["_native_dialect", b"_native_dialect"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_cursor) -> _WhichOneofReturnType__expected_cursor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__native_dialect) -> _WhichOneofReturnType__native_dialect | None: ...
 
 Global___PopItemRequest: _TypeAlias = PopItemRequest  # noqa: Y015
 
@@ -327,10 +366,13 @@ class PopItemResponse(_message.Message):
     ITEM_FIELD_NUMBER: _builtins.int
     BRANCH_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    NATIVE_FIELD_NUMBER: _builtins.int
     item: _builtins.bytes
     """The item's JSON text; absent when the branch had none."""
     cursor: _builtins.bytes
     """Names the branch as this call left it."""
+    native: _builtins.bytes
+    """The item's native form in the dialect that the request named; absent when it has none."""
     @_builtins.property
     def branch(self) -> _item_pb2.BranchPointer:
         """The branch that was popped from, after a stale pointer was resolved."""
@@ -341,14 +383,20 @@ class PopItemResponse(_message.Message):
         item: _builtins.bytes | None = ...,
         branch: _item_pb2.BranchPointer | None = ...,
         cursor: _builtins.bytes = ...,
+        native: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_item", b"_item", "branch", b"branch", "item", b"item"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_item", b"_item", "_native", b"_native", "branch", b"branch", "item", b"item", "native", b"native"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_item", b"_item", "branch", b"branch", "cursor", b"cursor", "item", b"item"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_item", b"_item", "_native", b"_native", "branch", b"branch", "cursor", b"cursor", "item", b"item", "native", b"native"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__item: _TypeAlias = _typing.Literal["item"]  # noqa: Y015
     _WhichOneofArgType__item: _TypeAlias = _typing.Literal["_item", b"_item"]  # noqa: Y015
+    _WhichOneofReturnType__native: _TypeAlias = _typing.Literal["native"]  # noqa: Y015
+    _WhichOneofArgType__native: _TypeAlias = _typing.Literal["_native", b"_native"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__item) -> _WhichOneofReturnType__item | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__native) -> _WhichOneofReturnType__native | None: ...
 
 Global___PopItemResponse: _TypeAlias = PopItemResponse  # noqa: Y015
 
@@ -364,6 +412,7 @@ class ReplaceItemsRequest(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     EXPECTED_CURSOR_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    NATIVES_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session. At most 256 bytes of UTF-8, not blank."""
     remove_count: _builtins.int
@@ -380,6 +429,10 @@ class ReplaceItemsRequest(_message.Message):
     def items(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """The items that take their place, each a JSON text in UTF-8; at most 10,000, none to only remove."""
 
+    @_builtins.property
+    def natives(self) -> _containers.RepeatedCompositeFieldContainer[_item_pb2.NativeItem]:
+        """Native forms of some of `items`."""
+
     def __init__(
         self,
         *,
@@ -389,10 +442,11 @@ class ReplaceItemsRequest(_message.Message):
         items: _abc.Iterable[_builtins.bytes] | None = ...,
         expected_cursor: _builtins.bytes = ...,
         request_id: _builtins.str = ...,
+        natives: _abc.Iterable[_item_pb2.NativeItem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "expected_cursor", b"expected_cursor", "items", b"items", "remove_count", b"remove_count", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "expected_cursor", b"expected_cursor", "items", b"items", "natives", b"natives", "remove_count", b"remove_count", "request_id", b"request_id", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -841,12 +895,17 @@ class WatchRequest(_message.Message):
     BRANCH_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     INCLUDE_METADATA_FIELD_NUMBER: _builtins.int
+    NATIVE_DIALECT_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session. At most 256 bytes of UTF-8, not blank."""
     cursor: _builtins.bytes
     """What the caller has, from an earlier answer. Absent: nothing."""
     include_metadata: _builtins.bool
     """Whether to return metadata beside the items."""
+    native_dialect: _builtins.str
+    """Whether to return native forms beside the items, and in which dialect. At most 64 bytes of UTF-8, not blank.
+    Absent: none.
+    """
     @_builtins.property
     def branch(self) -> _item_pb2.BranchPointer:
         """The branch to follow. Absent: `main`."""
@@ -858,14 +917,20 @@ class WatchRequest(_message.Message):
         branch: _item_pb2.BranchPointer | None = ...,
         cursor: _builtins.bytes | None = ...,
         include_metadata: _builtins.bool = ...,
+        native_dialect: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_native_dialect", b"_native_dialect", "branch", b"branch", "cursor", b"cursor", "native_dialect", b"native_dialect"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor", "include_metadata", b"include_metadata", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_native_dialect", b"_native_dialect", "branch", b"branch", "cursor", b"cursor", "include_metadata", b"include_metadata", "native_dialect", b"native_dialect", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cursor: _TypeAlias = _typing.Literal["cursor"]  # noqa: Y015
     _WhichOneofArgType__cursor: _TypeAlias = _typing.Literal["_cursor", b"_cursor"]  # noqa: Y015
+    _WhichOneofReturnType__native_dialect: _TypeAlias = _typing.Literal["native_dialect"]  # noqa: Y015
+    _WhichOneofArgType__native_dialect: _TypeAlias = _typing.Literal["_native_dialect", b"_native_dialect"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cursor) -> _WhichOneofReturnType__cursor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__native_dialect) -> _WhichOneofReturnType__native_dialect | None: ...
 
 Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
 

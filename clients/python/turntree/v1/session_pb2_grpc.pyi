@@ -46,7 +46,7 @@ class SessionServiceStub:
     """Appends items to a branch, in order, after all that is there.
 
     Atomic: all items or none. Idempotent by `request_id`. Creates the session on its first write. Limits: 10,000
-    items, 16 MiB an item, 32 MiB a call.
+    items, 16 MiB an item, 32 MiB a call; the native form of an item counts as an item does.
 
     Errors include:
     - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, ITEM_NOT_JSON or CURSOR_INVALID.
@@ -184,7 +184,7 @@ class SessionServiceAsyncStub(SessionServiceStub):
     """Appends items to a branch, in order, after all that is there.
 
     Atomic: all items or none. Idempotent by `request_id`. Creates the session on its first write. Limits: 10,000
-    items, 16 MiB an item, 32 MiB a call.
+    items, 16 MiB an item, 32 MiB a call; the native form of an item counts as an item does.
 
     Errors include:
     - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, ITEM_NOT_JSON or CURSOR_INVALID.
@@ -325,7 +325,7 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Appends items to a branch, in order, after all that is there.
 
         Atomic: all items or none. Idempotent by `request_id`. Creates the session on its first write. Limits: 10,000
-        items, 16 MiB an item, 32 MiB a call.
+        items, 16 MiB an item, 32 MiB a call; the native form of an item counts as an item does.
 
         Errors include:
         - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, ITEM_NOT_JSON or CURSOR_INVALID.

@@ -57,6 +57,7 @@ class Turn(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     ITEMS_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    NATIVES_FIELD_NUMBER: _builtins.int
     turn: _builtins.int
     """Its number on its branch."""
     branch_id: _builtins.str
@@ -75,6 +76,10 @@ class Turn(_message.Message):
     def metadata(self) -> _containers.RepeatedCompositeFieldContainer[_item_pb2.ItemMetadata]:
         """One for each of `items`."""
 
+    @_builtins.property
+    def natives(self) -> _containers.RepeatedCompositeFieldContainer[_item_pb2.NativeItem]:
+        """The native forms of `items`, of those that have one in the dialect that the request named, in order."""
+
     def __init__(
         self,
         *,
@@ -84,10 +89,11 @@ class Turn(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         items: _abc.Iterable[_builtins.bytes] | None = ...,
         metadata: _abc.Iterable[_item_pb2.ItemMetadata] | None = ...,
+        natives: _abc.Iterable[_item_pb2.NativeItem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_user_item", b"_user_item", "create_time", b"create_time", "user_item", b"user_item"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_user_item", b"_user_item", "branch_id", b"branch_id", "create_time", b"create_time", "items", b"items", "metadata", b"metadata", "turn", b"turn", "user_item", b"user_item"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_user_item", b"_user_item", "branch_id", b"branch_id", "create_time", b"create_time", "items", b"items", "metadata", b"metadata", "natives", b"natives", "turn", b"turn", "user_item", b"user_item"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__user_item: _TypeAlias = _typing.Literal["user_item"]  # noqa: Y015
     _WhichOneofArgType__user_item: _TypeAlias = _typing.Literal["_user_item", b"_user_item"]  # noqa: Y015
@@ -220,10 +226,15 @@ class StreamTurnsRequest(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     BRANCH_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    NATIVE_DIALECT_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session. At most 256 bytes of UTF-8, not blank."""
     cursor: _builtins.bytes
     """What the caller has, from an earlier message. Absent: nothing."""
+    native_dialect: _builtins.str
+    """Whether to return native forms beside the items, and in which dialect. At most 64 bytes of UTF-8, not blank.
+    Absent: none.
+    """
     @_builtins.property
     def branch(self) -> _item_pb2.BranchPointer:
         """The branch to read. Absent: `main`."""
@@ -234,14 +245,20 @@ class StreamTurnsRequest(_message.Message):
         session_id: _builtins.str = ...,
         branch: _item_pb2.BranchPointer | None = ...,
         cursor: _builtins.bytes | None = ...,
+        native_dialect: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_native_dialect", b"_native_dialect", "branch", b"branch", "cursor", b"cursor", "native_dialect", b"native_dialect"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "_native_dialect", b"_native_dialect", "branch", b"branch", "cursor", b"cursor", "native_dialect", b"native_dialect", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cursor: _TypeAlias = _typing.Literal["cursor"]  # noqa: Y015
     _WhichOneofArgType__cursor: _TypeAlias = _typing.Literal["_cursor", b"_cursor"]  # noqa: Y015
+    _WhichOneofReturnType__native_dialect: _TypeAlias = _typing.Literal["native_dialect"]  # noqa: Y015
+    _WhichOneofArgType__native_dialect: _TypeAlias = _typing.Literal["_native_dialect", b"_native_dialect"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cursor) -> _WhichOneofReturnType__cursor | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__native_dialect) -> _WhichOneofReturnType__native_dialect | None: ...
 
 Global___StreamTurnsRequest: _TypeAlias = StreamTurnsRequest  # noqa: Y015
 
