@@ -85,6 +85,15 @@ class Server:
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.max_send_message_length", -1),
+                # A client that died without a word is given up within fifteen seconds, and so is one that connects and
+                # says nothing. Clients may ask whether the server lives once a second, and no more often.
+                ("grpc.keepalive_time_ms", 10_000),
+                ("grpc.keepalive_timeout_ms", 5_000),
+                ("grpc.http2.ping_timeout_ms", 5_000),
+                ("grpc.http2.max_pings_without_data", 0),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
+                ("grpc.server_handshake_timeout_ms", 10_000),
             ],
         )
         services = (SessionService(store), BranchService(store), TurnService(store), UsageService(store))

@@ -75,8 +75,15 @@ _OPTIONS = (
     # A server that is back is found while a call is still retried, however long it was away: by default gRPC waits up
     # to two minutes before it tries to connect again, and calls fail meanwhile.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # How long an attempt to connect may take, on a slow network and on one that swallows it.
+    ("grpc.min_reconnect_backoff_ms", 4_000),
+    # A connection that died without a word is noticed within five seconds, also by a watch that only listens.
+    ("grpc.keepalive_time_ms", 3_000),
+    ("grpc.keepalive_timeout_ms", 2_000),
+    ("grpc.http2.ping_timeout_ms", 2_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )

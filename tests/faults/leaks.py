@@ -1,0 +1,35 @@
+"""What a process holds: tasks, open files and sockets, memory."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+_SETTLED_WITHIN_S = 10.0
+
+
+def open_files(pid: int | None = None) -> int:
+    """How many files and sockets a process has open, this one by default."""
+    return len(os.listdir(f"/proc/{pid or os.getpid()}/fd"))
+
+
+def memory_bytes(pid: int) -> int:
+    """What a process has in memory (its resident set), in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024
+
+
+@asynccontextmanager
+async def nothing_left() -> AsyncIterator[None]:
+    """Insist that what is done within leaves no task, file or socket behind in this process, a while after its end."""
+    loop = asyncio.get_running_loop()
+    tasks, files = len(asyncio.all_tasks()), open_files()
+    yield
+    deadline = loop.time() + _SETTLED_WITHIN_S
+    while len(asyncio.all_tasks()) > tasks or open_files() > files:
+        assert loop.time() < deadline, (open_files() - files, asyncio.all_tasks())
+        await asyncio.sleep(0.05)
