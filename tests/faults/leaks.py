@@ -18,9 +18,18 @@ def open_files(pid: int | None = None) -> int:
 
 def memory_bytes(pid: int) -> int:
     """What a process has in memory (its resident set), in bytes."""
+    return _status(pid, "VmRSS") * 1024
+
+
+def threads(pid: int) -> int:
+    """How many threads a process has."""
+    return _status(pid, "Threads")
+
+
+def _status(pid: int, name: str) -> int:
     status = Path(f"/proc/{pid}/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
-    return int(line.split()[1]) * 1024
+    (line,) = (line for line in status.splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1])
 
 
 @asynccontextmanager
