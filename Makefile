@@ -62,8 +62,9 @@ fuzz: $(READY) ## Compare with the Agents SDK on random sequences: SEQUENCES=500
 	TURNTREE_SEQUENCES=$(or $(SEQUENCES),5000) $(BIN)/python -m pytest tests/parity/test_differential.py -s
 
 .PHONY: torture
-torture: $(READY) ## Break the server in every way, for an hour or so; TURNTREE_SEED=N plays a run again
+torture: $(READY) ## Break the server in every way, for three hours or so; TURNTREE_SEED=N plays a run again
 	TURNTREE_FAULTS=torture $(BIN)/python -m pytest tests/faults -s
+	TURNTREE_FAULTS=torture $(BIN)/python -m tests.faults.soak
 
 .PHONY: bench
 bench: .venv/bench ## Compare the speed with that of the peers, in less than five minutes

@@ -92,7 +92,7 @@ class Server:
                 ("grpc.http2.ping_timeout_ms", 5_000),
                 ("grpc.http2.max_pings_without_data", 0),
                 ("grpc.keepalive_permit_without_calls", 1),
-                ("grpc.http2.min_recv_ping_interval_without_data_ms", 1_000),
+                ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
                 ("grpc.server_handshake_timeout_ms", 10_000),
             ],
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from string import ascii_letters, digits
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -15,7 +16,8 @@ from tests.service.bad_input import VALID, World
 from tests.support.rpc import RPCS
 
 PIPELINE = "Pipeline"
-NAMES = (*RPCS, PIPELINE)
+CURSORS = ("cursor", "expected_cursor")
+PAGE_TOKENS = ("page_token",)
 
 _INTEGERS = (0, 1, -1, 2, 7, 1000, 1001, 2**31 - 1, -(2**31), 2**31, 2**63 - 1, -(2**63))
 _TEXTS = ("", "s", "t", "b", "main", "r", " ", "\0", "%", "\U0001f333", "x" * 65, "x" * 257, "x" * 5000, "'; --")
@@ -42,6 +44,36 @@ def any_request(name: str, world: World, rng: random.Random) -> bytes:
         lambda: _random(_valid(name, world, rng), world, rng).SerializeToString(),
     )
     return rng.choices(kinds, (1, 1, 3, 6))[0]()
+
+
+def names_with(fields: Iterable[str]) -> list[str]:
+    """The RPCs whose requests have one of these fields."""
+    return [name for name, rpc in RPCS.items() if set(fields) & set(rpc.method.input_type.fields_by_name)]
+
+
+def with_another_cursor(name: str, world: World, rng: random.Random) -> bytes:
+    """A valid request, but for its cursor."""
+    return _changed(name, CURSORS, lambda: _damaged(world.cursor, rng), world, rng)
+
+
+def with_another_page_token(name: str, world: World, rng: random.Random) -> bytes:
+    """A valid request, but for its page token: another RPC's, or one with characters changed, cut or out of order."""
+    return _changed(name, PAGE_TOKENS, lambda: _token(world, rng), world, rng)
+
+
+def _changed(name: str, fields: Iterable[str], value: Callable[[], Any], world: World, rng: random.Random) -> bytes:
+    request = _valid(name, world, rng)
+    for field in set(fields) & set(request.DESCRIPTOR.fields_by_name):
+        setattr(request, field, value())
+    return request.SerializeToString()
+
+
+def _token(world: World, rng: random.Random) -> str:
+    token = rng.choice(list(world.page_tokens.values()))
+    changed = list(token)
+    for _ in range(rng.randint(1, 3)):
+        changed[rng.randrange(len(changed))] = rng.choice(ascii_letters + digits + "-_=")
+    return rng.choice(("".join(changed), token, token[:-4], "".join(rng.sample(token, len(token)))))
 
 
 def _valid(name: str, world: World, rng: random.Random) -> Message:
@@ -111,8 +143,7 @@ def _value(field: Any, world: World, rng: random.Random) -> Any:
     if field.type == FieldDescriptor.TYPE_BYTES:
         return _damaged(world.cursor, rng) if "cursor" in field.name else rng.choice(_BYTES)
     if field.name == "page_token":
-        token = rng.choice(list(world.page_tokens.values()))
-        return rng.choice((token, token[:-4], "".join(rng.sample(token, len(token)))))
+        return _token(world, rng)
     return rng.choice(_TEXTS)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import grpc
@@ -14,14 +15,25 @@ import grpc.aio
 import pytest
 from turntree.v1 import pipeline_pb2
 
-from tests.faults.fuzzing import NAMES, PIPELINE, any_request, read_corpus
+from tests.faults.fuzzing import (
+    CURSORS,
+    PAGE_TOKENS,
+    PIPELINE,
+    any_request,
+    names_with,
+    read_corpus,
+    with_another_cursor,
+    with_another_page_token,
+)
+from tests.faults.report import tallied
 from tests.faults.rounds import new_seed, rounds
+from tests.service.bad_input import World
 from tests.service.test_bad_input import Running, running
 from tests.support.database import dump
 from tests.support.rpc import RPCS, call, read_refusal
 
 CORPUS = Path(__file__).with_name("corpus.txt")
-REQUESTS_OF_A_SERVER = 300
+REQUESTS_OF_A_SERVER = rounds(60, 300)
 TORTURE_S = 600
 INSIDES = ("Traceback", "sqlite", "SELECT", "INSERT", "python", "0x", "File ", "Error(")
 FINE = {
@@ -33,6 +45,8 @@ FINE = {
     grpc.StatusCode.DEADLINE_EXCEEDED,
 }
 REFUSED_BY_PIPELINE = {code.value[0] for code in FINE}
+
+Make = Callable[[str, World, random.Random], bytes]
 
 
 async def send(server: Running, name: str, data: bytes) -> bool:
@@ -95,16 +109,39 @@ async def test_the_corpus(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
         await send_all(server, read_corpus(CORPUS.read_text()), caplog)
 
 
-@pytest.mark.parametrize("name", NAMES)
-async def test_random_requests(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Random requests to an RPC are answered or refused, and never bring the server to a fault."""
-    rng = random.Random(new_seed())
+async def fuzz(what: str, make: Make, names: Sequence[str], folder: Path, log: pytest.LogCaptureFixture) -> None:
+    """Send random requests, some to each of these RPCs on a server of its own, and go round until the time is over."""
+    seed = new_seed()
+    rng = random.Random(seed)
     end = time.monotonic() + rounds(0, TORTURE_S)
-    is_first = True
-    while is_first or time.monotonic() < end:
-        is_first = False
-        folder = tmp_path / str(rng.random())
-        folder.mkdir()
-        async with running(folder) as server:
-            count = rounds(60, REQUESTS_OF_A_SERVER)
-            await send_all(server, ((name, any_request(name, server.world, rng)) for _ in range(count)), caplog)
+    with tallied(f"random requests: {what}", seed) as tally:
+        while tally.rounds == 0 or time.monotonic() < end:
+            for name in names:
+                async with running(await asyncio.to_thread(_new_folder, folder)) as server:
+                    requests = ((name, make(name, server.world, rng)) for _ in range(REQUESTS_OF_A_SERVER))
+                    await send_all(server, requests, log)
+                tally.rounds += REQUESTS_OF_A_SERVER
+
+
+def _new_folder(folder: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=folder))
+
+
+async def test_random_requests(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Random requests to any RPC are answered or refused, and never bring the server to a fault."""
+    await fuzz("any bytes to each RPC", any_request, tuple(RPCS), tmp_path, caplog)
+
+
+async def test_random_messages_of_a_pipeline(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Random messages on a pipeline are answered or refused, and never bring the server to a fault."""
+    await fuzz("messages of a pipeline", any_request, [PIPELINE], tmp_path, caplog)
+
+
+async def test_random_cursors(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Cursors that no server made are taken for what they say or refused, and never bring the server to a fault."""
+    await fuzz("cursors", with_another_cursor, names_with(CURSORS), tmp_path, caplog)
+
+
+async def test_random_page_tokens(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Page tokens that no server made are taken for what they say or refused, and never bring the server to a fault."""
+    await fuzz("page tokens", with_another_page_token, names_with(PAGE_TOKENS), tmp_path, caplog)

@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import itertools
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import grpc.aio
 import pytest
 from turntree.errors import DeadlineExceeded, ErrorReason, Unavailable
-from turntree.remote import RemoteStore
+from turntree.remote import OPTIONS, RemoteStore
 from turntree.request_ids import new_request_id
 from turntree.rpc_errors import from_rpc_error
 from turntree.store import Store
@@ -25,13 +26,18 @@ from turntree_server.app import Server
 from turntree_server.settings import Settings
 
 from tests.faults.leaks import nothing_left
-from tests.faults.rounds import TORTURE
+from tests.faults.report import tallied
+from tests.faults.rounds import TORTURE, new_seed, rounds
 from tests.support.fault_proxy import Fault, FaultProxy
 from tests.support.items import large, user
 from tests.support.reading import collected, items_of
 
+T = TypeVar("T")
+
 BACK_WITHIN_S = 5.0
 FAULT_S = 1.5
+PASSES = rounds(1, 3)
+"""How often each fault is played."""
 DEADLINE_S = 1.0
 SLACK_S = 1.0
 STREAM_ENDS_WITHIN_S = 8.0
@@ -51,9 +57,9 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, **network: float) -> AsyncIterator[World]:
+async def world(db: Path, **network: float) -> AsyncIterator[World]:
     """Serve one session, and insist that nothing is left at the end."""
-    server = await Server.start(Settings(db=str(folder / "conversations.db"), port=0, grace_s=2))
+    server = await Server.start(Settings(db=str(db), port=0, grace_s=2))
     try:
         async with RemoteStore(server.address) as beside:
             await beside.add_items("s", HISTORY)
@@ -109,14 +115,30 @@ async def streamed_turns(world: World) -> None:
 
 
 USES: dict[str, Use] = {"pipeline": in_pipeline, "plain": plain, "items": streamed_items, "turns": streamed_turns}
-SAMPLE = {
+READS = {
     ("pipeline", Fault.BLACK_HOLE),
     ("plain", Fault.RESET),
     ("items", Fault.HALF_OPEN),
     ("turns", Fault.LATENCY),
     ("items", Fault.SLICING),
 }
-EVERY = [(use, fault) for use in USES for fault in Fault if TORTURE or (use, fault) in SAMPLE]
+WATCHES = {Fault.BLACK_HOLE, Fault.HALF_OPEN}
+WRITES = {(Fault.RESET, False), (Fault.BLACK_HOLE, False), (Fault.HALF_OPEN, True)}
+"""What is played of the reads, watches and writes when not all of it is."""
+
+
+async def play(
+    what: str, faults: Iterable[T], one: Callable[[World, random.Random, T], Awaitable[None]], folder: Path
+) -> None:
+    """Play each fault in a world of its own."""
+    seed = new_seed()
+    rng = random.Random(seed)
+    with tallied(f"bad network: {what}", seed) as tally:
+        for number, fault in enumerate(fault for _ in range(PASSES) for fault in faults):
+            print(fault)
+            async with world(folder / f"{number}.db") as the_world:
+                await one(the_world, rng, fault)
+            tally.rounds += 1
 
 
 async def ends_in_time(call: Awaitable[None], within_s: float) -> None:
@@ -139,104 +161,114 @@ async def back(world: World, use: Use) -> None:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize(("use", "fault"), EVERY)
-async def test_reads_on_a_bad_network(use: str, fault: Fault, tmp_path: Path) -> None:
+async def read_once(the_world: World, rng: random.Random, read: tuple[str, Fault]) -> None:
+    """Read before, while and after the network is bad."""
+    use, fault = USES[read[0]], read[1]
+    await use(the_world)
+    the_world.proxy.begin(fault)
+    within_s = STREAM_ENDS_WITHIN_S if use in (streamed_items, streamed_turns) else DEADLINE_S + SLACK_S
+    reading = asyncio.create_task(ends_in_time(use(the_world), within_s))
+    await asyncio.sleep(rng.uniform(0.1, FAULT_S))
+    the_world.proxy.end()
+    await back(the_world, use)
+    await reading
+
+
+async def test_reads_on_a_bad_network(tmp_path: Path) -> None:
     """A read ends in time while the network is bad, and is answered soon after it is well again."""
-    async with world(tmp_path) as the_world:
-        await USES[use](the_world)
-        the_world.proxy.begin(fault)
-        within_s = STREAM_ENDS_WITHIN_S if use in ("items", "turns") else DEADLINE_S + SLACK_S
-        reading = asyncio.create_task(ends_in_time(USES[use](the_world), within_s))
-        await asyncio.sleep(FAULT_S)
-        the_world.proxy.end()
-        await back(the_world, USES[use])
-        await reading
+    every = [(use, fault) for use in USES for fault in Fault if TORTURE or (use, fault) in READS]
+    await play("each kind of read under each fault", every, read_once, tmp_path)
 
 
-@pytest.mark.parametrize("fault", Fault if TORTURE else [Fault.BLACK_HOLE, Fault.HALF_OPEN])
-async def test_a_watch_on_a_bad_network(fault: Fault, tmp_path: Path) -> None:
-    """A watch brings what was written while the network was bad soon after it is well again, and nothing twice."""
+async def watch_once(the_world: World, rng: random.Random, fault: Fault) -> None:
+    """Watch while the network is bad, and see what was written meanwhile."""
     seen: list[bytes] = []
-    async with world(tmp_path) as the_world:
 
-        async def watch() -> None:
-            async for delta in the_world.client.watch("s"):
-                seen.extend(delta.items)
+    async def watch() -> None:
+        async for delta in the_world.client.watch("s"):
+            seen.extend(delta.items)
 
-        watching = asyncio.create_task(watch())
-        await until(lambda: len(seen) == len(HISTORY), BACK_WITHIN_S)
-        the_world.proxy.begin(fault)
-        await the_world.beside.add_items("s", [user("meanwhile")])
-        await asyncio.sleep(FAULT_S)
-        the_world.proxy.end()
-        await until(lambda: seen[-1] == user("meanwhile"), BACK_WITHIN_S)
-        assert seen == [*HISTORY, user("meanwhile")]
-        watching.cancel()
-        await asyncio.wait([watching])
+    watching = asyncio.create_task(watch())
+    await until(lambda: len(seen) == len(HISTORY), BACK_WITHIN_S)
+    the_world.proxy.begin(fault)
+    await the_world.beside.add_items("s", [user("meanwhile")])
+    await asyncio.sleep(rng.uniform(0.1, FAULT_S))
+    the_world.proxy.end()
+    await until(lambda: seen[-1] == user("meanwhile"), BACK_WITHIN_S + SLACK_S)
+    assert seen == [*HISTORY, user("meanwhile")]
+    watching.cancel()
+    await asyncio.wait([watching])
 
 
-@pytest.mark.parametrize("plainly", [False, True] if TORTURE else [False], ids=lambda plainly: str(plainly))
-@pytest.mark.parametrize("fault", Fault if TORTURE else [Fault.RESET, Fault.BLACK_HOLE, Fault.HALF_OPEN])
-async def test_writes_on_a_bad_network(fault: Fault, plainly: bool, tmp_path: Path) -> None:
-    """Of writes on a bad network each happens once, when it is repeated with its id until it is answered."""
+async def test_a_watch_on_a_bad_network(tmp_path: Path) -> None:
+    """A watch brings what was written while the network was bad soon after it is well again, and nothing twice."""
+    await play("a watch under each fault", Fault if TORTURE else WATCHES, watch_once, tmp_path)
+
+
+async def write_once(the_world: World, rng: random.Random, how: tuple[Fault, bool]) -> None:
+    """Write before, while and after the network is bad, over the pipeline or plainly, until each write is answered."""
+    fault, plainly = how
     numbers = itertools.count()
-    rng = random.Random(1)
-    async with world(tmp_path) as the_world:
-        stub = SessionServiceStub(the_world.client._connection().channel)
-        loop = asyncio.get_running_loop()
+    stub = SessionServiceStub(the_world.client._connection().channel)
+    loop = asyncio.get_running_loop()
 
-        async def write(until: float) -> list[bytes]:
-            written: list[bytes] = []
-            while not written or loop.time() < until:
-                item, request_id = user(f"{next(numbers)}"), new_request_id()
-                done = False
-                while not done:
-                    try:
-                        if plainly:
-                            request = AddItemsRequest(session_id="w", items=[item], request_id=request_id)
-                            await stub.AddItems(request, timeout=DEADLINE_S)
-                        else:
-                            await the_world.client.add_items("w", [item], request_id=request_id)
-                        done = True
-                    except (Unavailable, TimeoutError, grpc.aio.AioRpcError):
-                        await asyncio.sleep(rng.random() / 10)
-                written.append(item)
-            return written
+    async def write_until_answered(item: bytes, request_id: str) -> None:
+        while True:
+            try:
+                if plainly:
+                    request = AddItemsRequest(session_id="w", items=[item], request_id=request_id)
+                    await stub.AddItems(request, timeout=DEADLINE_S)
+                else:
+                    await the_world.client.add_items("w", [item], request_id=request_id)
+                return
+            except (Unavailable, DeadlineExceeded, grpc.aio.AioRpcError):
+                await asyncio.sleep(rng.random() / 10)
 
-        begin = loop.time()
-        writers = [asyncio.create_task(write(begin + 3 * FAULT_S)) for _ in range(4)]
-        await asyncio.sleep(FAULT_S / 2)
-        the_world.proxy.begin(fault)
-        await asyncio.sleep(FAULT_S)
-        the_world.proxy.end()
-        written = await asyncio.wait_for(asyncio.gather(*writers), 3 * FAULT_S + BACK_WITHIN_S)
-        assert sorted(await items_of(the_world.beside, "w")) == sorted(itertools.chain.from_iterable(written))
+    async def write(until: float) -> list[bytes]:
+        items: list[bytes] = []
+        while not items or loop.time() < until:
+            items.append(user(f"{next(numbers)}"))
+            await write_until_answered(items[-1], new_request_id())
+        return items
+
+    begin = loop.time()
+    writers = [asyncio.create_task(write(begin + 3 * FAULT_S)) for _ in range(4)]
+    await asyncio.sleep(rng.uniform(0.1, FAULT_S))
+    the_world.proxy.begin(fault)
+    await asyncio.sleep(FAULT_S)
+    the_world.proxy.end()
+    items = await asyncio.wait_for(asyncio.gather(*writers), 3 * FAULT_S + BACK_WITHIN_S)
+    assert sorted(await items_of(the_world.beside, "w")) == sorted(itertools.chain.from_iterable(items))
+
+
+async def test_writes_on_a_bad_network(tmp_path: Path) -> None:
+    """Of writes on a bad network each happens once, when it is repeated with its id until it is answered."""
+    every = [(fault, plainly) for fault in Fault for plainly in (False, True) if TORTURE or (fault, plainly) in WRITES]
+    await play("writes under each fault", every, write_once, tmp_path)
 
 
 async def test_a_slow_network_can_be_connected_to(tmp_path: Path) -> None:
     """A client connects though the server's first answer takes more than a second and a half."""
-    async with world(tmp_path, latency_s=0.8) as the_world:
+    async with world(tmp_path / "conversations.db", latency_s=0.8) as the_world:
         the_world.proxy.begin(Fault.LATENCY)
         await the_world.client.ready(BACK_WITHIN_S)
 
 
 async def test_a_client_that_vanished_is_forgotten(tmp_path: Path) -> None:
     """A server gives up a watcher whose machine is gone without a word, and keeps one that is only silent."""
-    async with world(tmp_path) as the_world:
-        tasks = len(asyncio.all_tasks())
-        silent = asyncio.create_task(collected(the_world.beside.watch("s")))
-        async with grpc.aio.insecure_channel(the_world.proxy.address) as channel:
-            stream = SessionServiceStub(channel).Watch(WatchRequest(session_id="s"))
-            await stream.read()
-            watched = len(the_world.server.store._watches)
-            assert watched == 2
-            the_world.proxy.begin(Fault.BLACK_HOLE)
-            await until(lambda: len(the_world.server.store._watches) < watched, FORGOTTEN_WITHIN_S)
-            stream.cancel()
+    async with world(tmp_path / "conversations.db") as the_world, AsyncExitStack() as stack:
+        watches = []
+        for address, options in ((the_world.proxy.address, ()), (the_world.server.address, OPTIONS)):
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(address, options=options))
+            watches.append(SessionServiceStub(channel).Watch(WatchRequest(session_id="s")))
+            await watches[-1].read()
+        assert len(the_world.server.store._watches) == 2
+        the_world.proxy.begin(Fault.BLACK_HOLE)
+        await until(lambda: len(the_world.server.store._watches) == 1, FORGOTTEN_WITHIN_S)
+        vanished, silent = watches
         assert not silent.done()
-        silent.cancel()
-        await asyncio.wait([silent])
-        assert len(asyncio.all_tasks()) <= tasks + 4
+        for watch in (vanished, silent):
+            watch.cancel()
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN])

@@ -71,7 +71,7 @@ TIMEOUT_S_DEFAULT = 30.0
 WATCH_RESUME_S_MAX = 60.0
 _RESUME_DELAY_S_MAX = 2.0
 
-_OPTIONS = (
+OPTIONS = (
     # A server that is back is found while a call is still retried, however long it was away: by default gRPC waits up
     # to two minutes before it tries to connect again, and calls fail meanwhile.
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -94,9 +94,9 @@ class _Connection:
 
     def __init__(self, target: str, credentials: grpc.ChannelCredentials | None, budget: RetryBudget) -> None:
         if credentials is None:
-            self.channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+            self.channel = grpc.aio.insecure_channel(target, options=OPTIONS)
         else:
-            self.channel = grpc.aio.secure_channel(target, credentials, options=_OPTIONS)
+            self.channel = grpc.aio.secure_channel(target, credentials, options=OPTIONS)
         self.pipeline = Pipeline(self.channel, target, budget)
         self.sessions: session_pb2_grpc.SessionServiceAsyncStub = session_pb2_grpc.SessionServiceStub(self.channel)
         self.branches: branch_pb2_grpc.BranchServiceAsyncStub = branch_pb2_grpc.BranchServiceStub(self.channel)

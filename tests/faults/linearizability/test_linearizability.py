@@ -13,6 +13,7 @@ from turntree.remote import RemoteStore
 from tests.faults.linearizability.checker import is_linearizable
 from tests.faults.linearizability.history import Operation
 from tests.faults.linearizability.workload import record
+from tests.faults.report import tallied
 from tests.faults.rounds import new_seed, rounds
 from tests.support.server_process import ServerProcess
 
@@ -43,16 +44,19 @@ async def one_run(server: ServerProcess, rng: random.Random, name: str, *, kille
 @pytest.mark.parametrize("killed", [False, True], ids=["calm", "killed"])
 async def test_histories_of_a_real_server(killed: bool, tmp_path: Path) -> None:
     """Whatever eight clients do to three sessions at once, also around a kill of the server, is linearizable."""
-    rng = random.Random(new_seed())
+    seed = new_seed()
+    rng = random.Random(seed)
     server = ServerProcess.start(tmp_path / "conversations.db")
     answered = lost = 0
     try:
-        for number in range(rounds(25, 500)):
-            histories = await one_run(server, rng, f"run {number}", killed=killed)
-            for session_id, history in histories.items():
-                assert is_linearizable(history), (session_id, history)
-                lost += sum(operation.answer is None for operation in history)
-                answered += sum(operation.answer is not None for operation in history)
+        with tallied(f"histories of a server that is {'killed' if killed else 'left alone'}", seed) as tally:
+            for number in range(rounds(25, 500)):
+                histories = await one_run(server, rng, f"run {number}", killed=killed)
+                for session_id, history in histories.items():
+                    assert is_linearizable(history), (session_id, history)
+                    lost += sum(operation.answer is None for operation in history)
+                    answered += sum(operation.answer is not None for operation in history)
+                tally.rounds += 1
         server.stop()
     finally:
         server.kill()
