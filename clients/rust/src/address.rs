@@ -1,0 +1,246 @@
+//! From the text of an address to what gRPC connects to.
+
+use std::fs;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+
+use crate::error::Error;
+
+const FIELD: &str = "url";
+const FORMS: &str = "host:port, turntree://host:port or turntrees://host:port?ca_file=…&cert_file=…&key_file=…";
+const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Where a server is, and how it is reached.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// `host:port`.
+    pub target: String,
+    pub tls: Option<TlsFiles>,
+}
+
+/// Files in PEM: the certificates to trust, and what the client shows of itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    ca: Option<String>,
+    cert: Option<String>,
+    key: Option<String>,
+}
+
+impl Address {
+    pub(crate) fn parse(url: &str) -> Result<Self, Error> {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("turntree", url));
+        let (target, query) = rest.split_once('?').map_or((rest, None), |(target, query)| (target, Some(query)));
+        let tls = match (scheme, query) {
+            ("turntree", None) => None,
+            ("turntrees", query) => Some(TlsFiles::parse(url, query.unwrap_or_default())?),
+            _ => return Err(Error::invalid(FIELD, url, FORMS)),
+        };
+        let port = target.rsplit_once(':').filter(|(host, _)| is_host(host)).map(|(_, port)| port);
+        if !port.is_some_and(is_port) {
+            return Err(Error::invalid(FIELD, url, FORMS));
+        }
+        Ok(Self { target: target.to_owned(), tls })
+    }
+
+    /// Whether the server is on this machine, as the address says.
+    fn is_loopback(&self) -> bool {
+        let host = self.target.rsplit_once(':').map_or("", |(host, _)| host);
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
+    /// Whether a token may be sent there: nobody else can read it on the way.
+    pub(crate) fn check_token(&self) -> Result<(), Error> {
+        if self.tls.is_some() || self.is_loopback() {
+            return Ok(());
+        }
+        Err(Error::invalid(FIELD, &self.target, "turntrees://… where there is a token, except on this machine itself"))
+    }
+
+    /// What to connect to. A server that does not answer is given up after `connect_timeout`.
+    pub(crate) fn endpoint(&self, connect_timeout: Duration) -> Result<Endpoint, Error> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let refused = |_| Error::invalid(FIELD, &self.target, FORMS);
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", self.target)).map_err(refused)?;
+        if let Some(files) = &self.tls {
+            let config = files.read()?.timeout(connect_timeout);
+            let limit = "certificates and a key in PEM that belong together";
+            endpoint = endpoint.tls_config(config).map_err(|_| Error::invalid(FIELD, &self.target, limit))?;
+        }
+        Ok(endpoint
+            .connect_timeout(connect_timeout)
+            .tcp_keepalive(Some(KEEPALIVE))
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .user_agent(concat!("turntree-rust/", env!("CARGO_PKG_VERSION")))
+            .expect("a name and a version are a user agent"))
+    }
+}
+
+impl TlsFiles {
+    fn parse(url: &str, query: &str) -> Result<Self, Error> {
+        let mut files = Self::default();
+        for (name, value) in query.split('&').filter(|option| !option.is_empty()).map(split_option) {
+            let file = match name {
+                "ca_file" => &mut files.ca,
+                "cert_file" => &mut files.cert,
+                "key_file" => &mut files.key,
+                _ => return Err(Error::invalid(FIELD, url, &format!("without the option '{name}'"))),
+            };
+            let value = value.replace('+', " ");
+            let Ok(path) = percent_decode_str(&value).decode_utf8() else {
+                return Err(Error::invalid(FIELD, url, &format!("'{name}' in UTF-8")));
+            };
+            *file = Some(path.into_owned());
+        }
+        if files.cert.is_some() != files.key.is_some() {
+            return Err(Error::invalid(FIELD, url, "cert_file and key_file both or neither"));
+        }
+        Ok(files)
+    }
+
+    fn read(&self) -> Result<ClientTlsConfig, Error> {
+        let mut config = ClientTlsConfig::new();
+        config = match &self.ca {
+            Some(path) => config.ca_certificate(Certificate::from_pem(read_pem("ca_file", path, "CERTIFICATE")?)),
+            None => config.with_native_roots(),
+        };
+        if let (Some(certificate), Some(key)) = (&self.cert, &self.key) {
+            let certificate = read_pem("cert_file", certificate, "CERTIFICATE")?;
+            let key = read_pem("key_file", key, "PRIVATE KEY")?;
+            config = config.identity(Identity::from_pem(certificate, key));
+        }
+        Ok(config)
+    }
+}
+
+fn read_pem(option: &str, path: &str, label: &str) -> Result<String, Error> {
+    match fs::read_to_string(path) {
+        Ok(text) if text.contains(&format!("{label}-----")) => Ok(text),
+        Ok(_) => Err(Error::invalid(option, path, &format!("a file that holds a {label} in PEM"))),
+        Err(error) => Err(Error::invalid(option, path, &format!("a file that can be read ({})", error.kind()))),
+    }
+}
+
+fn split_option(option: &str) -> (&str, &str) {
+    option.split_once('=').unwrap_or((option, ""))
+}
+
+/// Whether this is a name, an IPv4 address, or an IPv6 address in brackets.
+fn is_host(host: &str) -> bool {
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') || inner.is_some() && c == ':';
+    let name = inner.unwrap_or(host);
+    !name.is_empty() && name.chars().all(allowed)
+}
+
+fn is_port(port: &str) -> bool {
+    port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::v1::ErrorReason;
+
+    /// An address without TLS is `host:port`, with or without the scheme `turntree`.
+    #[test]
+    fn plain_addresses() {
+        for (url, target) in [
+            ("localhost:50051", "localhost:50051"),
+            ("turntree://127.0.0.1:1", "127.0.0.1:1"),
+            ("turntree://memory.example:65535", "memory.example:65535"),
+            ("[::1]:50051", "[::1]:50051"),
+        ] {
+            assert_eq!(Address::parse(url).unwrap(), Address { target: target.to_owned(), tls: None }, "{url}");
+        }
+    }
+
+    /// An address with TLS names its files as options, percent-encoded.
+    #[test]
+    fn tls_addresses() {
+        let address = Address::parse("turntrees://h:1?ca_file=a%20b%2Fc.pem&cert_file=d&key_file=e").unwrap();
+        let files =
+            TlsFiles { ca: Some("a b/c.pem".to_owned()), cert: Some("d".to_owned()), key: Some("e".to_owned()) };
+        assert_eq!(address, Address { target: "h:1".to_owned(), tls: Some(files) });
+        assert_eq!(Address::parse("turntrees://h:1").unwrap().tls, Some(TlsFiles::default()));
+    }
+
+    /// What is no address is refused with the field, the value and the limit.
+    #[test]
+    fn bad_addresses() {
+        for url in [
+            "",
+            "localhost",
+            ":50051",
+            "localhost:",
+            "localhost:0",
+            "localhost:65536",
+            "localhost:+1",
+            "::1:50051",
+            "http://localhost:50051",
+            "turntree://user@localhost:50051",
+            "turntree://localhost:50051/path",
+            "turntree://localhost:50051?ca_file=a",
+            "turntrees://localhost:50051?cafile=a",
+            "turntrees://localhost:50051?cert_file=a",
+            "turntrees://localhost:50051?key_file=a",
+        ] {
+            let error = Address::parse(url).unwrap_err();
+            assert_eq!(error.reason(), ErrorReason::FieldInvalid, "{url}");
+            assert_eq!(error.fact("field"), Some("url"), "{url}");
+            assert_eq!(error.fact("value"), Some(url), "{url}");
+            assert!(error.fact("limit").is_some(), "{url}");
+        }
+    }
+
+    /// A file that cannot be read, or holds no certificate, is named by its option and path.
+    #[test]
+    fn bad_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let empty = folder.path().join("empty.pem");
+        fs::write(&empty, "").unwrap();
+        for path in [folder.path().join("missing.pem"), empty] {
+            let path = path.to_str().unwrap();
+            let address = Address::parse(&format!("turntrees://localhost:1?ca_file={path}")).unwrap();
+            let error = address.endpoint(Duration::from_secs(1)).unwrap_err();
+            assert_eq!((error.fact("field"), error.fact("value")), (Some("ca_file"), Some(path)));
+        }
+    }
+
+    /// A token is sent over TLS, and without it to this machine only.
+    #[test]
+    fn never_over_plaintext() {
+        for (url, is_sent) in [
+            ("turntrees://memory.example:1", true),
+            ("turntree://127.0.0.1:1", true),
+            ("localhost:1", true),
+            ("memory.example:1", false),
+            ("turntree://10.0.0.1:1", false),
+        ] {
+            assert_eq!(Address::parse(url).unwrap().check_token().is_ok(), is_sent, "{url}");
+        }
+    }
+
+    /// Only localhost and the loopback addresses are this machine.
+    #[test]
+    fn loopback() {
+        for (target, expected) in [
+            ("localhost:1", true),
+            ("LOCALHOST:1", true),
+            ("127.8.9.1:1", true),
+            ("[::1]:1", true),
+            ("0.0.0.0:1", false),
+            ("10.0.0.1:1", false),
+            ("[2001:db8::1]:1", false),
+            ("localhost.example:1", false),
+            ("127.0.0.1.example:1", false),
+        ] {
+            assert_eq!(Address::parse(target).unwrap().is_loopback(), expected, "{target}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! How a client tries again: later and later, at times of its own, and never more than its budget allows.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{self, Instant};
+
+use crate::error::Error;
+
+/// How long a call, or a stream, that finds the server unavailable is tried again.
+pub(crate) const RETRY_FOR_DEFAULT: Duration = Duration::from_secs(8);
+/// What the waits between the tries of a call grow to.
+pub(crate) const CALL_DELAY_MAX: Duration = Duration::from_secs(1);
+/// What the waits between the tries of a stream grow to.
+pub(crate) const STREAM_DELAY_MAX: Duration = Duration::from_secs(2);
+
+const DELAY_MIN: Duration = Duration::from_millis(100);
+const BUDGET: f64 = 100.0;
+const BUDGET_AN_ANSWER: f64 = 0.1;
+const BUDGET_A_SECOND: f64 = 1.0;
+
+/// How many retries a client may still make, over all its calls.
+///
+/// Each retry takes one. Each answer gives back a tenth and each second one, up to 100. So a server that refuses much of
+/// what it is asked gets at most a tenth more of it, and one that refuses everything gets one call more a second.
+#[derive(Debug)]
+pub(crate) struct Budget(Mutex<(f64, Instant)>);
+
+impl Budget {
+    pub(crate) fn new() -> Self {
+        Self(Mutex::new((BUDGET, Instant::now())))
+    }
+
+    /// Notes an answer, whatever it was.
+    pub(crate) fn answered(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = (state.0 + BUDGET_AN_ANSWER).min(BUDGET);
+    }
+
+    /// Takes a retry from the budget; false when there is none left.
+    fn spend(&self) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let (left, refilled) = *state;
+        let left = (left + (now - refilled).as_secs_f64() * BUDGET_A_SECOND).min(BUDGET);
+        let is_enough = left >= 1.0;
+        *state = (if is_enough { left - 1.0 } else { left }, now);
+        is_enough
+    }
+}
+
+/// Whether and when something that failed is tried again.
+pub(crate) struct Retries<'a> {
+    budget: &'a Budget,
+    retry_for: Option<Duration>,
+    deadline: Option<Instant>,
+    delay_max: Duration,
+    delay: Duration,
+    give_up: Option<Instant>,
+}
+
+impl<'a> Retries<'a> {
+    /// Retries for a time after the first failure, and not beyond the deadline.
+    pub(crate) fn new(budget: &'a Budget, retry_for: Duration, delay_max: Duration, deadline: Option<Instant>) -> Self {
+        Self { budget, retry_for: Some(retry_for), deadline, delay_max, delay: DELAY_MIN, give_up: None }
+    }
+
+    /// Notes that it goes on: the next failure is a first one again.
+    pub(crate) fn succeeded(&mut self) {
+        self.give_up = None;
+        self.delay = DELAY_MIN;
+    }
+
+    /// Goes on for ever from now on, at the pace of the longest wait, whatever the budget.
+    pub(crate) fn never_give_up(&mut self) {
+        self.retry_for = None;
+    }
+
+    /// Waits for the time of the next try, or gives the error back when there is to be none.
+    pub(crate) async fn pause(&mut self, error: Error) -> Result<(), Error> {
+        let Some(asked) = error.retry_delay() else { return Err(error) };
+        let own = self.delay.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let wait = if asked.is_zero() { own } else { asked.max(self.delay).mul_f64(1.0 + fastrand::f64() / 2.0) };
+        self.delay = (2 * self.delay).min(self.delay_max);
+        if let Some(retry_for) = self.retry_for {
+            let now = Instant::now();
+            let give_up = *self.give_up.get_or_insert(now + retry_for);
+            let give_up = self.deadline.map_or(give_up, |deadline| deadline.min(give_up));
+            if now + wait >= give_up || !self.budget.spend() {
+                return Err(error);
+            }
+        }
+        time::sleep(wait).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure() -> Error {
+        Error::unreachable("h:1", "gone")
+    }
+
+    async fn tries(retries: &mut Retries<'_>) -> (usize, Duration) {
+        let begin = Instant::now();
+        let mut count = 0;
+        while retries.pause(failure()).await.is_ok() {
+            count += 1;
+            assert!(count < 10_000);
+        }
+        (count, begin.elapsed())
+    }
+
+    /// Tries go on for the time that is set and no longer, with waits that grow to the longest.
+    #[tokio::test(start_paused = true)]
+    async fn for_a_time() {
+        let budget = Budget::new();
+        let mut retries = Retries::new(&budget, Duration::from_secs(8), CALL_DELAY_MAX, None);
+        let (count, elapsed) = tries(&mut retries).await;
+        assert!((8..=20).contains(&count), "{count}");
+        assert!(elapsed > Duration::from_secs(6) && elapsed < Duration::from_secs(8), "{elapsed:?}");
+    }
+
+    /// What succeeded once has all the time again.
+    #[tokio::test(start_paused = true)]
+    async fn success_begins_anew() {
+        let budget = Budget::new();
+        let mut retries = Retries::new(&budget, Duration::from_secs(8), CALL_DELAY_MAX, None);
+        tries(&mut retries).await;
+        assert!(retries.pause(failure()).await.is_err());
+        retries.succeeded();
+        assert!(retries.pause(failure()).await.is_ok());
+    }
+
+    /// No try begins after the deadline.
+    #[tokio::test(start_paused = true)]
+    async fn within_the_deadline() {
+        let budget = Budget::new();
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let mut retries = Retries::new(&budget, Duration::from_secs(8), CALL_DELAY_MAX, Some(deadline));
+        let (_, elapsed) = tries(&mut retries).await;
+        assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
+    }
+
+    /// All calls together make no more retries than the budget has, and answers give some back.
+    #[tokio::test(start_paused = true)]
+    async fn within_the_budget() {
+        let budget = Budget::new();
+        let spent = (0..1_000).filter(|_| budget.spend()).count();
+        assert_eq!(spent, 100);
+        (0..11).for_each(|_| budget.answered());
+        assert!(budget.spend());
+        assert!(!budget.spend());
+        time::sleep(Duration::from_millis(1_001)).await;
+        assert!(budget.spend());
+        assert!(!budget.spend());
+    }
+
+    /// A wait is at least as long as the server asks for, and what is not to be retried is not.
+    #[tokio::test(start_paused = true)]
+    async fn as_the_server_asks() {
+        use tonic::{Code, Status};
+        use tonic_types::{ErrorDetails, StatusExt};
+
+        let budget = Budget::new();
+        let mut retries = Retries::new(&budget, Duration::from_secs(8), CALL_DELAY_MAX, None);
+        let mut details = ErrorDetails::new();
+        details.set_error_info("ERROR_REASON_MESSAGE_TOO_LARGE", "turntree", [("limit".to_owned(), "1".to_owned())]);
+        let refused = Status::with_error_details(Code::ResourceExhausted, "", details.clone());
+        assert!(retries.pause(Error::from_status(&refused, "h:1")).await.is_err());
+        details.set_retry_info(Some(Duration::from_secs(3)));
+        let limited = Status::with_error_details(Code::ResourceExhausted, "", details);
+        let begin = Instant::now();
+        assert!(retries.pause(Error::from_status(&limited, "h:1")).await.is_ok());
+        let elapsed = begin.elapsed();
+        assert!(elapsed >= Duration::from_secs(3) && elapsed <= Duration::from_millis(4_501), "{elapsed:?}");
+    }
+}

@@ -1,0 +1,69 @@
+//! A way to a server that is cut where a test wants it cut.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Passes connections on to a server, and cuts each of the first ones after a number of bytes from the server.
+///
+/// It lives until the test's process ends.
+#[derive(Debug)]
+pub struct Proxy {
+    address: String,
+    connections: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    /// Starts a proxy to a server; the connection `i` is cut after `cut_after[i]` bytes, later ones never.
+    ///
+    /// # Panics
+    ///
+    /// When there is no port to listen on.
+    #[must_use]
+    pub fn start(server: &str, cut_after: &[usize]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port to listen on");
+        let address = listener.local_addr().expect("the address of a listener").to_string();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (server, cut_after, count) = (server.to_owned(), cut_after.to_vec(), Arc::clone(&connections));
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let limit = cut_after.get(count.fetch_add(1, Ordering::SeqCst)).copied().unwrap_or(usize::MAX);
+                let Ok(server) = TcpStream::connect(&server) else { continue };
+                if let (Ok(client_out), Ok(server_out)) = (client.try_clone(), server.try_clone()) {
+                    thread::spawn(move || pass(client, server_out, usize::MAX));
+                    thread::spawn(move || pass(server, client_out, limit));
+                }
+            }
+        });
+        Self { address, connections }
+    }
+
+    /// Where it listens, as `127.0.0.1:PORT`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// How many connections were made.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, limit: usize) {
+    let mut left = limit;
+    let mut buffer = [0; 16 * 1024];
+    while left > 0 {
+        let Ok(count @ 1..) = from.read(&mut buffer) else { break };
+        let count = count.min(left);
+        if to.write_all(&buffer[..count]).is_err() {
+            break;
+        }
+        left -= count;
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
