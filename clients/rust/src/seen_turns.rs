@@ -55,6 +55,11 @@ impl SeenTurns {
         first.user_item = None;
         first.items.drain(..skip);
         first.metadata.drain(..skip);
+        let skipped = i64::try_from(skip).unwrap_or(i64::MAX);
+        first.natives.retain_mut(|native| {
+            native.index -= skipped;
+            native.index >= 0
+        });
         if first.items.is_empty() {
             response.turns.remove(0);
         }
@@ -64,13 +69,18 @@ impl SeenTurns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::{ItemMetadata, Turn};
+    use crate::v1::{ItemMetadata, NativeItem, Turn};
+
+    fn native(index: i64, item: &str) -> NativeItem {
+        NativeItem { index, dialect: "d".to_owned(), native: item.as_bytes().to_vec() }
+    }
 
     fn part(turns: &[(i64, &[&str])], continued: bool) -> StreamTurnsResponse {
         let turn = |&(turn, items): &(i64, &[&str])| Turn {
             turn,
             items: items.iter().map(|item| item.as_bytes().to_vec()).collect(),
             metadata: vec![ItemMetadata::default(); items.len()],
+            natives: (0..).zip(items).map(|(index, item)| native(index, item)).collect(),
             ..Turn::default()
         };
         StreamTurnsResponse { turns: turns.iter().map(turn).collect(), continued, ..StreamTurnsResponse::default() }

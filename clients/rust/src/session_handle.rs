@@ -171,7 +171,7 @@ impl SessionHandle {
         self.client.stream_turns(StreamTurnsRequest {
             session_id: self.session_id.clone(),
             branch: Some(self.branch()),
-            cursor: None,
+            ..StreamTurnsRequest::default()
         })
     }
 

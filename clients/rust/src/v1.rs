@@ -30,6 +30,23 @@ pub struct ItemMetadata {
     #[prost(message, optional, tag = "4")]
     pub create_time: ::core::option::Option<::prost_types::Timestamp>,
 }
+/// An SDK's own form of an item, for an SDK whose item does not survive the way through the Responses input form.
+///
+/// The item itself is always the Responses form, so that every reader understands it, and nothing is added to it. Its
+/// native form is kept beside it, goes where it goes, and is given back verbatim to who reads in its dialect, and to
+/// nobody else.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NativeItem {
+    /// The position, among the items it comes with, of the item it is a form of; from 0. An item has one native at most.
+    #[prost(int64, tag = "1")]
+    pub index: i64,
+    /// What the form is: a name that the SDK's adapters agree on. At most 64 bytes of UTF-8, not blank.
+    #[prost(string, tag = "2")]
+    pub dialect: ::prost::alloc::string::String,
+    /// The form: a JSON text in UTF-8, kept byte for byte. At most 16 MiB, and counted in the 32 MiB of its call.
+    #[prost(bytes = "vec", tag = "3")]
+    pub native: ::prost::alloc::vec::Vec<u8>,
+}
 /// A part of a branch, as a change to what the caller already has.
 ///
 /// Apply deltas in the order they come: UNCHANGED keeps, APPENDED extends, REPLACED starts anew. Whatever was applied,
@@ -54,6 +71,9 @@ pub struct ItemsDelta {
     /// True when more items follow: the same request with this cursor goes on, and a stream goes on by itself.
     #[prost(bool, tag = "6")]
     pub more: bool,
+    /// The native forms of `items`, of those that have one in the dialect that the request named, in order.
+    #[prost(message, repeated, tag = "7")]
+    pub natives: ::prost::alloc::vec::Vec<NativeItem>,
 }
 /// How an answer relates to the cursor in the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -748,7 +768,7 @@ impl ErrorReason {
     }
 }
 /// A request to append items.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AddItemsRequest {
     /// The session. At most 256 bytes of UTF-8, not blank.
     #[prost(string, tag = "1")]
@@ -765,6 +785,9 @@ pub struct AddItemsRequest {
     /// Names this mutation. At most 128 bytes, a UUID by preference.
     #[prost(string, tag = "5")]
     pub request_id: ::prost::alloc::string::String,
+    /// Native forms of some of `items`.
+    #[prost(message, repeated, tag = "6")]
+    pub natives: ::prost::alloc::vec::Vec<NativeItem>,
 }
 /// What a write did.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -816,6 +839,10 @@ pub struct GetItemsRequest {
     /// Whether to return metadata beside the items.
     #[prost(bool, tag = "5")]
     pub include_metadata: bool,
+    /// Whether to return native forms beside the items, and in which dialect. At most 64 bytes of UTF-8, not blank.
+    /// Absent: none.
+    #[prost(string, optional, tag = "6")]
+    pub native_dialect: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// The answer to a read.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -842,6 +869,10 @@ pub struct StreamItemsRequest {
     /// Whether to return metadata beside the items.
     #[prost(bool, tag = "5")]
     pub include_metadata: bool,
+    /// Whether to return native forms beside the items, and in which dialect. At most 64 bytes of UTF-8, not blank.
+    /// Absent: none.
+    #[prost(string, optional, tag = "6")]
+    pub native_dialect: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// One part of a streamed read.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -865,6 +896,10 @@ pub struct PopItemRequest {
     /// Names this mutation. At most 128 bytes, a UUID by preference.
     #[prost(string, tag = "4")]
     pub request_id: ::prost::alloc::string::String,
+    /// Whether to return the item's native form too, and in which dialect. At most 64 bytes of UTF-8, not blank. Absent:
+    /// not.
+    #[prost(string, optional, tag = "5")]
+    pub native_dialect: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// What was popped.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -878,9 +913,12 @@ pub struct PopItemResponse {
     /// Names the branch as this call left it.
     #[prost(bytes = "vec", tag = "3")]
     pub cursor: ::prost::alloc::vec::Vec<u8>,
+    /// The item's native form in the dialect that the request named; absent when it has none.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub native: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
 }
 /// A request to replace the end of a branch.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ReplaceItemsRequest {
     /// The session. At most 256 bytes of UTF-8, not blank.
     #[prost(string, tag = "1")]
@@ -900,6 +938,9 @@ pub struct ReplaceItemsRequest {
     /// Names this mutation. At most 128 bytes, a UUID by preference.
     #[prost(string, tag = "6")]
     pub request_id: ::prost::alloc::string::String,
+    /// Native forms of some of `items`.
+    #[prost(message, repeated, tag = "7")]
+    pub natives: ::prost::alloc::vec::Vec<NativeItem>,
 }
 /// What a replacement did.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1075,6 +1116,10 @@ pub struct WatchRequest {
     /// Whether to return metadata beside the items.
     #[prost(bool, tag = "4")]
     pub include_metadata: bool,
+    /// Whether to return native forms beside the items, and in which dialect. At most 64 bytes of UTF-8, not blank.
+    /// Absent: none.
+    #[prost(string, optional, tag = "5")]
+    pub native_dialect: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// One change of a watched branch.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -1175,7 +1220,7 @@ pub mod session_service_client {
         /// Appends items to a branch, in order, after all that is there.
         ///
         /// Atomic: all items or none. Idempotent by `request_id`. Creates the session on its first write. Limits: 10,000
-        /// items, 16 MiB an item, 32 MiB a call.
+        /// items, 16 MiB an item, 32 MiB a call; the native form of an item counts as an item does.
         ///
         /// Errors include:
         ///
@@ -1571,6 +1616,9 @@ pub struct Turn {
     /// One for each of `items`.
     #[prost(message, repeated, tag = "6")]
     pub metadata: ::prost::alloc::vec::Vec<ItemMetadata>,
+    /// The native forms of `items`, of those that have one in the dialect that the request named, in order.
+    #[prost(message, repeated, tag = "7")]
+    pub natives: ::prost::alloc::vec::Vec<NativeItem>,
 }
 /// A request to list turns.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1632,6 +1680,10 @@ pub struct StreamTurnsRequest {
     /// What the caller has, from an earlier message. Absent: nothing.
     #[prost(bytes = "vec", optional, tag = "3")]
     pub cursor: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
+    /// Whether to return native forms beside the items, and in which dialect. At most 64 bytes of UTF-8, not blank.
+    /// Absent: none.
+    #[prost(string, optional, tag = "4")]
+    pub native_dialect: ::core::option::Option<::prost::alloc::string::String>,
 }
 /// Some turns of a stream.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -11,11 +11,7 @@ fn session_id() -> String {
     SESSION.to_owned()
 }
 
-fn pointer(branch_id: &str) -> Option<BranchPointer> {
-    Some(BranchPointer { branch_id: branch_id.to_owned(), generation: None })
-}
-
-/// Every call of SessionService does what its proto says.
+/// Every call of `SessionService` does what its proto says.
 #[tokio::test]
 async fn session_service() {
     let (_server, client) = serving().await;
@@ -66,7 +62,7 @@ async fn session_service() {
     assert_eq!(client.get_session(get).await.unwrap_err().code(), Code::NotFound);
 }
 
-/// Every call of BranchService does what its proto says.
+/// Every call of `BranchService` does what its proto says.
 #[tokio::test]
 async fn branch_service() {
     let (_server, client) = serving().await;
@@ -99,7 +95,7 @@ async fn branch_service() {
     assert_eq!((deleted.item_count, deleted.orphan_count), (2, 0));
 }
 
-/// Every call of TurnService and UsageService does what its proto says, and every list comes in pages.
+/// Every call of `TurnService` and `UsageService` does what its proto says, and every list comes in pages.
 #[tokio::test]
 async fn turns_usage_and_pages() {
     let (_server, client) = serving().await;
@@ -231,7 +227,7 @@ async fn byte_for_byte() {
     assert_eq!((total.total_tokens, total.input_tokens), (i64::MAX, 9_007_199_254_740_993));
 }
 
-/// A call without an answer in time fails with DEADLINE_EXCEEDED.
+/// A call without an answer in time fails with `DEADLINE_EXCEEDED`.
 #[tokio::test]
 async fn deadline() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -287,7 +283,8 @@ async fn session_handle() {
     session.add_items(vec![user("fresh")]).await.unwrap();
     assert_eq!(session.branch(), BranchPointer { branch_id: "main".to_owned(), generation: Some(1) });
     assert_eq!(session.items().await.unwrap(), [user("fresh")]);
-    let by_name = GetItemsRequest { session_id: session_id(), branch: pointer("main"), ..GetItemsRequest::default() };
+    let main = BranchPointer { branch_id: "main".to_owned(), generation: None };
+    let by_name = GetItemsRequest { session_id: session_id(), branch: Some(main), ..GetItemsRequest::default() };
     assert_eq!(client.get_items(by_name).await.unwrap().delta.unwrap().items, [user("fresh")]);
     session.clear().await.unwrap();
     assert_eq!(session.pop_item().await.unwrap(), None);

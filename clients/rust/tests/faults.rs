@@ -11,7 +11,7 @@ use turntree_testing::{Proxy, Server};
 
 const SHORT: Duration = Duration::from_millis(300);
 
-/// A server that is away fails a call, a connection and a stream with SERVER_UNREACHABLE, after the time that is set.
+/// A server that is away fails a call, a connection and a stream with `SERVER_UNREACHABLE`, after the time that is set.
 #[tokio::test]
 async fn server_away() {
     let mut server = Server::start();

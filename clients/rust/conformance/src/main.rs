@@ -8,6 +8,7 @@ mod json;
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::{self, BufRead, Write};
+use std::time::Duration;
 use std::{env, fs};
 
 use calls::{Answers, Outcome};
@@ -52,7 +53,11 @@ impl Player {
         }
         let call = text(step, "call").ok_or("the step is neither call, next nor stop")?;
         let request = step.get("request").cloned().unwrap_or_else(|| json!({}));
-        match calls::call(&self.client, &self.protos, call, request).await? {
+        let client = match step.get("timeout_s").and_then(Value::as_f64) {
+            Some(timeout_s) => self.client.with_timeout(Duration::from_secs_f64(timeout_s)),
+            None => self.client.clone(),
+        };
+        match calls::call(&client, &self.protos, call, request).await? {
             Outcome::Answer(Ok(response)) => Ok(json!({"response": response})),
             Outcome::Answer(Err(error)) => Ok(json!({"error": json::error(&error)})),
             Outcome::Answers(mut answers) => match text(step, "start") {
@@ -73,7 +78,6 @@ async fn take(answers: &mut Answers, count: usize) -> Value {
         match answers.next().await {
             Ok(Some(response)) => responses.push(response),
             Ok(None) => break,
-            Err(error) if responses.is_empty() => return json!({"error": json::error(&error)}),
             Err(error) => return json!({"responses": responses, "error": json::error(&error)}),
         }
     }
