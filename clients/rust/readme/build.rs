@@ -9,6 +9,7 @@ use std::{env, fs};
 
 const README: &str = "../README.md";
 const ADDRESS: &str = "\"localhost:50051\"";
+const MODEL: &str = "OpenAI::from_env()?.responses(openai::GPT_5_2)";
 const TLS_ADDRESS: &str = "\"turntrees://memory.example:443?ca_file=ca.pem\"";
 
 fn main() {
@@ -24,7 +25,8 @@ fn main() {
             is_code = line == "```rust";
         } else if is_code {
             let program = if section.starts_with("TLS") { &mut tls } else { &mut plain };
-            let line = line.replace(ADDRESS, "address").replace(TLS_ADDRESS, "address");
+            let line =
+                line.replace(ADDRESS, "address").replace(TLS_ADDRESS, "address").replace(MODEL, "crate::model()");
             writeln!(program, "{}", checked(&line)).expect("a text takes more text");
         }
     }

@@ -36,6 +36,6 @@ pub use client::Client;
 pub use error::{Code, Error};
 pub use pages::Paged;
 pub use responses::Responses;
-pub use session_handle::SessionHandle;
+pub use session_handle::{ItemWithNative, SessionHandle};
 #[doc(no_inline)]
 pub use v1::ErrorReason;

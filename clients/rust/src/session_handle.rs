@@ -11,6 +11,15 @@ use crate::v1::*;
 /// The branch that every session begins with.
 pub(crate) const MAIN: &str = "main";
 
+/// An item in the Responses input form, and the native form that an SDK keeps of it, if it does: see [`NativeItem`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ItemWithNative {
+    /// The item, a JSON text in UTF-8.
+    pub item: Vec<u8>,
+    /// The native form, a JSON text in UTF-8.
+    pub native: Option<Vec<u8>>,
+}
+
 /// One session and its current branch, for those who talk in one conversation.
 ///
 /// The current branch is `main` first. It is this handle's own state, kept in no server, and shared by its clones. When
@@ -52,16 +61,26 @@ impl SessionHandle {
     ///
     /// See [`Client::add_items`].
     pub async fn add_items(&self, items: Vec<Vec<u8>>) -> Result<AddItemsResponse, Error> {
-        let sent = self.branch();
-        let request = AddItemsRequest {
-            session_id: self.session_id.clone(),
-            branch: Some(sent.clone()),
-            items,
-            ..AddItemsRequest::default()
-        };
-        let response = self.client.add_items(request).await?;
-        self.stand_on(&sent, response.branch.as_ref());
-        Ok(response)
+        self.add(items, Vec::new()).await
+    }
+
+    /// Appends items to the current branch with their native forms in a dialect: all of them or none.
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::add_items`].
+    pub async fn add_items_with_natives(
+        &self,
+        dialect: &str,
+        items: Vec<ItemWithNative>,
+    ) -> Result<AddItemsResponse, Error> {
+        let mut natives = Vec::new();
+        let mut plain = Vec::with_capacity(items.len());
+        for (index, ItemWithNative { item, native }) in (0..).zip(items) {
+            natives.extend(native.map(|native| NativeItem { index, dialect: dialect.to_owned(), native }));
+            plain.push(item);
+        }
+        self.add(plain, natives).await
     }
 
     /// All items of the current branch, in order, however many there are.
@@ -70,23 +89,16 @@ impl SessionHandle {
     ///
     /// See [`Client::stream_items`].
     pub async fn items(&self) -> Result<Vec<Vec<u8>>, Error> {
-        let sent = self.branch();
-        let request = StreamItemsRequest {
-            session_id: self.session_id.clone(),
-            branch: Some(sent.clone()),
-            ..StreamItemsRequest::default()
-        };
-        let mut items = Vec::new();
-        let mut deltas = self.client.stream_items(request);
-        while let Some(response) = deltas.try_next().await? {
-            let delta = response.delta.unwrap_or_default();
-            if delta.kind() == DeltaKind::Replaced {
-                items.clear();
-            }
-            items.extend(delta.items);
-            self.stand_on(&sent, delta.branch.as_ref());
-        }
-        Ok(items)
+        Ok(self.read(None).await?.into_iter().map(|item| item.item).collect())
+    }
+
+    /// All items of the current branch, with the native forms of those that have one in this dialect.
+    ///
+    /// # Errors
+    ///
+    /// See [`Client::stream_items`].
+    pub async fn items_with_natives(&self, dialect: &str) -> Result<Vec<ItemWithNative>, Error> {
+        self.read(Some(dialect.to_owned())).await
     }
 
     /// Removes the newest item of the current branch and returns it; `None` when there is none.
@@ -182,6 +194,49 @@ impl SessionHandle {
             branch: Some(self.branch()),
             ..WatchRequest::default()
         })
+    }
+
+    async fn add(&self, items: Vec<Vec<u8>>, natives: Vec<NativeItem>) -> Result<AddItemsResponse, Error> {
+        let sent = self.branch();
+        let request = AddItemsRequest {
+            session_id: self.session_id.clone(),
+            branch: Some(sent.clone()),
+            items,
+            natives,
+            ..AddItemsRequest::default()
+        };
+        let response = self.client.add_items(request).await?;
+        self.stand_on(&sent, response.branch.as_ref());
+        Ok(response)
+    }
+
+    async fn read(&self, native_dialect: Option<String>) -> Result<Vec<ItemWithNative>, Error> {
+        let mut sent = self.branch();
+        let request = StreamItemsRequest {
+            session_id: self.session_id.clone(),
+            branch: Some(sent.clone()),
+            native_dialect,
+            ..StreamItemsRequest::default()
+        };
+        let mut items: Vec<ItemWithNative> = Vec::new();
+        let mut deltas = self.client.stream_items(request);
+        while let Some(response) = deltas.try_next().await? {
+            let delta = response.delta.unwrap_or_default();
+            if delta.kind() == DeltaKind::Replaced {
+                items.clear();
+            }
+            let begin = items.len();
+            items.extend(delta.items.into_iter().map(|item| ItemWithNative { item, native: None }));
+            for NativeItem { index, native, .. } in delta.natives {
+                let item = usize::try_from(index).ok().and_then(|index| items.get_mut(begin + index));
+                if let Some(item) = item {
+                    item.native = Some(native);
+                }
+            }
+            self.stand_on(&sent, delta.branch.as_ref());
+            sent = delta.branch.unwrap_or(sent);
+        }
+        Ok(items)
     }
 
     fn lock(&self) -> MutexGuard<'_, BranchPointer> {

@@ -1,0 +1,198 @@
+//! From items to rig's messages: the very message where its native is there, and else what the item says.
+
+use rig_core::completion::Message;
+use rig_core::message::{
+    AssistantContent, AssistantMessage, CallId, DocumentSourceKind, Image, ImageDetail, ImageMediaType, MimeType,
+    Opaque, ToolCall, ToolFunction, ToolName, ToolResult, ToolResultContent, UserContent,
+};
+use serde_json::Value;
+use turntree::ItemWithNative;
+
+use crate::write::responses_form;
+
+/// The name of a tool whose call is not in the history.
+const UNKNOWN_TOOL: &str = "unknown";
+
+/// The messages that items stand for.
+pub(crate) fn from_items(items: &[ItemWithNative]) -> Vec<Message> {
+    let mut reader = Reader::default();
+    let mut rest = items;
+    while let Some((first, others)) = rest.split_first() {
+        if let Some((message, count)) = native(rest) {
+            reader.push_native(message);
+            rest = &rest[count..];
+        } else {
+            reader.push(serde_json::from_slice(&first.item).unwrap_or_default());
+            rest = others;
+        }
+    }
+    reader.messages
+}
+
+/// The message whose native begins here, and how many items it has, if all of them are still there.
+fn native(items: &[ItemWithNative]) -> Option<(Message, usize)> {
+    let message: Message = serde_json::from_slice(items.first()?.native.as_ref()?).ok()?;
+    let continued = items[1..].iter().take_while(|item| item.native.as_deref() == Some(b"null")).count();
+    (responses_form(&message).len() == 1 + continued).then_some((message, 1 + continued))
+}
+
+/// Puts together the messages of other writers, who have one item where rig has a part of a message.
+#[derive(Default)]
+struct Reader {
+    messages: Vec<Message>,
+    /// Whether the last message was made of items of another writer, and takes more of their kind.
+    is_open: bool,
+}
+
+impl Reader {
+    fn push_native(&mut self, message: Message) {
+        self.messages.push(message);
+        self.is_open = false;
+    }
+
+    fn push(&mut self, item: Value) {
+        match item["type"].as_str() {
+            Some("function_call") => self.push_block(call(&item)),
+            Some("reasoning") => self.push_block(AssistantContent::reasoning(reasoning_text(&item))),
+            Some("function_call_output") => self.push_result(&item),
+            None | Some("message") if item["role"].is_string() => self.push_message(&item),
+            _ => self.push_block(AssistantContent::Opaque(Opaque { item, replay: false })),
+        }
+    }
+
+    /// Adds a call, or reasoning, to the assistant's turn that it belongs to.
+    fn push_block(&mut self, block: AssistantContent) {
+        if let Some(Message::Assistant(turn)) = self.messages.last_mut()
+            && self.is_open
+        {
+            turn.content.push(block);
+        } else {
+            self.messages.push(Message::Assistant(AssistantMessage::new(vec![block])));
+        }
+        self.is_open = true;
+    }
+
+    fn push_result(&mut self, item: &Value) {
+        let result = UserContent::ToolResult(ToolResult {
+            call: CallId::from_wire(text(&item["call_id"])),
+            name: self.tool_name(text(&item["call_id"])),
+            content: result_content(&item["output"]),
+            is_error: false,
+        });
+        if let Some(Message::User { content }) = self.messages.last_mut()
+            && self.is_open
+        {
+            content.push(result);
+        } else {
+            self.messages.push(Message::User { content: vec![result] });
+        }
+        self.is_open = true;
+    }
+
+    fn push_message(&mut self, item: &Value) {
+        let content = &item["content"];
+        match text(&item["role"]) {
+            "user" => {
+                self.messages.push(Message::User { content: user_content(content) });
+                self.is_open = false;
+            }
+            "assistant" => {
+                let block = AssistantContent::text(plain_text(content));
+                if self.is_open && matches!(self.messages.last(), Some(Message::Assistant(_))) {
+                    self.push_block(block);
+                } else {
+                    self.messages.push(Message::Assistant(AssistantMessage::new(vec![block])));
+                    self.is_open = false;
+                }
+            }
+            _ => {
+                self.messages.push(Message::system(plain_text(content)));
+                self.is_open = false;
+            }
+        }
+    }
+
+    /// The tool that a call of the history names.
+    fn tool_name(&self, call_id: &str) -> ToolName {
+        let calls = self.messages.iter().rev().filter_map(|message| match message {
+            Message::Assistant(turn) => Some(turn.tool_calls()),
+            _ => None,
+        });
+        let mut names = calls.flatten().filter(|call| call.id.to_string() == call_id).map(|call| &call.function.name);
+        names.next().cloned().unwrap_or_else(|| tool_name(UNKNOWN_TOOL))
+    }
+}
+
+fn call(item: &Value) -> AssistantContent {
+    let function = ToolFunction::parse(tool_name(text(&item["name"])), text(&item["arguments"]));
+    AssistantContent::ToolCall(ToolCall::from_wire(text(&item["call_id"]), function))
+}
+
+fn tool_name(name: &str) -> ToolName {
+    ToolName::new(name).unwrap_or_else(|_| ToolName::new(UNKNOWN_TOOL).expect("a word is a name"))
+}
+
+/// What a reasoning item shows: its summary, or else its content.
+fn reasoning_text(item: &Value) -> String {
+    let shown = plain_text(&item["summary"]);
+    if shown.is_empty() { plain_text(&item["content"]) } else { shown }
+}
+
+fn result_content(output: &Value) -> Vec<ToolResultContent> {
+    match output {
+        Value::String(text) => vec![ToolResultContent::text(text)],
+        Value::Array(parts) => parts
+            .iter()
+            .map(|part| match image(part) {
+                Some(image) => ToolResultContent::Image(image),
+                None => ToolResultContent::text(text(&part["text"])),
+            })
+            .collect(),
+        other => vec![ToolResultContent::text(other.to_string())],
+    }
+}
+
+fn user_content(content: &Value) -> Vec<UserContent> {
+    match content.as_array() {
+        Some(parts) => parts
+            .iter()
+            .map(|part| match image(part) {
+                Some(image) => UserContent::Image(image),
+                None => UserContent::text(text(&part["text"])),
+            })
+            .collect(),
+        None => vec![UserContent::text(text(content))],
+    }
+}
+
+/// The image of a part, if it is one.
+fn image(part: &Value) -> Option<Image> {
+    if part["type"] != "input_image" {
+        return None;
+    }
+    let (data, media_type) = match (part["image_url"].as_str(), part["file_id"].as_str()) {
+        (Some(url), _) => embedded(url).unwrap_or_else(|| (DocumentSourceKind::url(url), None)),
+        (None, Some(id)) => (DocumentSourceKind::file_id(id), None),
+        (None, None) => return None,
+    };
+    let detail: Option<ImageDetail> = serde_json::from_value(part["detail"].clone()).ok();
+    Some(Image { data, media_type, detail, native: None })
+}
+
+/// The data of an image that stands in its own URL.
+fn embedded(url: &str) -> Option<(DocumentSourceKind, Option<ImageMediaType>)> {
+    let (media_type, data) = url.strip_prefix("data:")?.split_once(";base64,")?;
+    Some((DocumentSourceKind::base64(data), Some(ImageMediaType::from_mime_type(media_type)?)))
+}
+
+/// The text of a content, which is a text or a list of parts.
+fn plain_text(content: &Value) -> String {
+    match content.as_array() {
+        Some(parts) => parts.iter().map(|part| text(&part["text"])).collect(),
+        None => text(content).to_owned(),
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
