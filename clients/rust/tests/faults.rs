@@ -150,3 +150,19 @@ async fn watch_goes_on() {
     assert_eq!((third.kind(), third.items), (DeltaKind::Appended, vec![user("3")]));
     drop(server);
 }
+
+/// A connection that dies without a word is noticed within seconds, by a call and by a watch that only listens.
+#[tokio::test]
+async fn silent_connection() {
+    let server = Server::start();
+    let writer = patient(server.address()).await;
+    let proxy = Proxy::start(server.address(), &[]);
+    let client = Client::builder(proxy.address()).timeout(Duration::from_secs(20)).connect().await.unwrap();
+    let mut changes = client.session(SESSION).watch();
+    changes.try_next().await.unwrap();
+    proxy.go_silent();
+    client.add_items(add(vec![user("1")])).await.unwrap();
+    let change = changes.try_next().await.unwrap().unwrap().delta.unwrap();
+    assert_eq!(change.items, [user("1")]);
+    assert_eq!((proxy.connections(), all_items(&writer).await.unwrap().len()), (2, 1));
+}

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Passes connections on to a server, and cuts each of the first ones after a number of bytes from the server.
+/// Passes connections on to a server, cuts each of the first ones after a number of bytes from the server, and swallows
+/// what is said on others.
 ///
 /// It lives until the test's process ends.
 #[derive(Debug)]
 pub struct Proxy {
     address: String,
     connections: Arc<AtomicUsize>,
+    silent: Arc<AtomicUsize>,
 }
 
 impl Proxy {
@@ -26,24 +28,37 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port to listen on");
         let address = listener.local_addr().expect("the address of a listener").to_string();
         let connections = Arc::new(AtomicUsize::new(0));
-        let (server, cut_after, count) = (server.to_owned(), cut_after.to_vec(), Arc::clone(&connections));
+        let silent = Arc::new(AtomicUsize::new(0));
+        let (server, cut_after) = (server.to_owned(), cut_after.to_vec());
+        let (count, swallow) = (Arc::clone(&connections), Arc::clone(&silent));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let limit = cut_after.get(count.fetch_add(1, Ordering::SeqCst)).copied().unwrap_or(usize::MAX);
+                let number = count.fetch_add(1, Ordering::SeqCst);
+                let limit = cut_after.get(number).copied().unwrap_or(usize::MAX);
                 let Ok(server) = TcpStream::connect(&server) else { continue };
                 if let (Ok(client_out), Ok(server_out)) = (client.try_clone(), server.try_clone()) {
-                    thread::spawn(move || pass(client, server_out, usize::MAX));
-                    thread::spawn(move || pass(server, client_out, limit));
+                    let is_silent = {
+                        let swallow = Arc::clone(&swallow);
+                        move || number < swallow.load(Ordering::SeqCst)
+                    };
+                    let is_silent_too = is_silent.clone();
+                    thread::spawn(move || pass(client, server_out, usize::MAX, &is_silent));
+                    thread::spawn(move || pass(server, client_out, limit, &is_silent_too));
                 }
             }
         });
-        Self { address, connections }
+        Self { address, connections, silent }
     }
 
     /// Where it listens, as `127.0.0.1:PORT`.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Swallows from now on what is said on the connections that there are, and leaves them open.
+    pub fn go_silent(&self) {
+        self.silent.store(self.connections(), Ordering::SeqCst);
     }
 
     /// How many connections were made.
@@ -53,11 +68,14 @@ impl Proxy {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, limit: usize) {
+fn pass(mut from: TcpStream, mut to: TcpStream, limit: usize, is_silent: &impl Fn() -> bool) {
     let mut left = limit;
     let mut buffer = [0; 16 * 1024];
     while left > 0 {
         let Ok(count @ 1..) = from.read(&mut buffer) else { break };
+        if is_silent() {
+            continue;
+        }
         let count = count.min(left);
         if to.write_all(&buffer[..count]).is_err() {
             break;
