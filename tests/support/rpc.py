@@ -92,8 +92,7 @@ def read_refusal(error: grpc.aio.AioRpcError) -> Refusal:
     status = status_pb2.Status.FromString(value)
     assert status.code == error.code().value[0]
     assert status.message == error.details()
-    (detail,) = status.details
     info = error_details_pb2.ErrorInfo()
-    assert detail.Unpack(info)
+    assert [detail.Unpack(info) for detail in status.details].count(True) == 1
     assert info.domain == "turntree"
     return Refusal(error.code(), info.reason, dict(info.metadata))

@@ -34,6 +34,14 @@ class ErrorReason(StrEnum):
     INTERNAL = "ERROR_REASON_INTERNAL"
     DEADLINE_EXCEEDED = "ERROR_REASON_DEADLINE_EXCEEDED"
     SERVER_UNREACHABLE = "ERROR_REASON_SERVER_UNREACHABLE"
+    CREDENTIAL_REQUIRED = "ERROR_REASON_CREDENTIAL_REQUIRED"
+    CREDENTIAL_INVALID = "ERROR_REASON_CREDENTIAL_INVALID"
+    ROLE_INSUFFICIENT = "ERROR_REASON_ROLE_INSUFFICIENT"
+    NAMESPACE_NOT_SERVED = "ERROR_REASON_NAMESPACE_NOT_SERVED"
+    RATE_EXCEEDED = "ERROR_REASON_RATE_EXCEEDED"
+    CONCURRENCY_EXCEEDED = "ERROR_REASON_CONCURRENCY_EXCEEDED"
+    OVERLOADED = "ERROR_REASON_OVERLOADED"
+    QUOTA_EXCEEDED = "ERROR_REASON_QUOTA_EXCEEDED"
 
 
 class TurntreeError(Exception):
@@ -43,9 +51,11 @@ class TurntreeError(Exception):
         reason: The cause.
         message: One sentence for people.
         facts: What the cause is about, such as `field`, `value` and `limit`; all text.
+        retry_after_s: How long to wait before a retry, in seconds, where the server says so.
     """
 
     reasons: ClassVar[frozenset[ErrorReason]] = frozenset()
+    retry_after_s: float | None = None
 
     def __init__(self, reason: ErrorReason, message: str, **facts: object) -> None:
         super().__init__(message)
@@ -100,10 +110,30 @@ class Conflict(TurntreeError):
     reasons = frozenset({ErrorReason.CURSOR_MISMATCH})
 
 
-class ResourceExhausted(TurntreeError):
-    """A limit was passed; nothing was done."""
+class Unauthenticated(TurntreeError):
+    """The server asks for a credential, and this is none, or no longer one; nothing was done."""
 
-    reasons = frozenset({ErrorReason.MESSAGE_TOO_LARGE})
+    reasons = frozenset({ErrorReason.CREDENTIAL_REQUIRED, ErrorReason.CREDENTIAL_INVALID})
+
+
+class PermissionDenied(TurntreeError):
+    """The credential may not do this; nothing was done."""
+
+    reasons = frozenset({ErrorReason.ROLE_INSUFFICIENT, ErrorReason.NAMESPACE_NOT_SERVED})
+
+
+class ResourceExhausted(TurntreeError):
+    """A limit was passed; nothing was done. With `retry_after_s` it passes by itself, and a retry is safe."""
+
+    reasons = frozenset(
+        {
+            ErrorReason.MESSAGE_TOO_LARGE,
+            ErrorReason.RATE_EXCEEDED,
+            ErrorReason.CONCURRENCY_EXCEEDED,
+            ErrorReason.OVERLOADED,
+            ErrorReason.QUOTA_EXCEEDED,
+        }
+    )
 
 
 class Unavailable(TurntreeError):
@@ -137,6 +167,8 @@ CLASSES: tuple[type[TurntreeError], ...] = (
     AlreadyExists,
     FailedPrecondition,
     Conflict,
+    Unauthenticated,
+    PermissionDenied,
     ResourceExhausted,
     Unavailable,
     DeadlineExceeded,
@@ -151,3 +183,11 @@ CLASS_BY_REASON: dict[ErrorReason, type[TurntreeError]] = {
 def stopping() -> Unavailable:
     """The error of a call to a store that was closed, or to a server on its way out."""
     return Unavailable(ErrorReason.SERVER_STOPPING, "the store is closed")
+
+
+def exhausted(reason: ErrorReason, limit: str, *, retry_after_s: float | None = None) -> ResourceExhausted:
+    """The error of a call that a limit stops; with `retry_after_s` the limit is one of load, and passes."""
+    wait = f"; retry after {retry_after_s:.3g} s" if retry_after_s is not None else ""
+    error = ResourceExhausted(reason, f"the limit is {limit}{wait}", limit=limit)
+    error.retry_after_s = retry_after_s
+    return error

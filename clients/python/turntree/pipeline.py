@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from turntree.errors import DeadlineExceeded, ErrorReason, TurntreeError, Unavailable, stopping
+from turntree.errors import DeadlineExceeded, ErrorReason, ResourceExhausted, TurntreeError, Unavailable, stopping
 from turntree.retries import RETRY_S_MAX, Backoff, RetryBudget
 from turntree.rpc_errors import from_rpc_error, from_status_message
 from turntree.v1 import pipeline_pb2 as pb
@@ -81,11 +82,11 @@ class Pipeline:
             except _StreamBroken as broken:
                 if self._is_closed or self._open_again_at >= give_up:
                     raise broken.reason from None
-            except Unavailable:
-                delay_s = backoff.next_s()
-                if self._is_closed or loop.time() + delay_s >= give_up or not self._budget.spend():
+            except (Unavailable, ResourceExhausted) as error:
+                wait_s = _wait_s(error, backoff.next_s())
+                if wait_s is None or self._is_closed or loop.time() + wait_s >= give_up or not self._budget.spend():
                     raise
-                await asyncio.sleep(delay_s)
+                await asyncio.sleep(wait_s)
 
     async def _may_open(self, deadline: float) -> None:
         """Wait until a stream that broke may be opened again, unless there is one, and until the deadline at most."""
@@ -189,6 +190,13 @@ class Pipeline:
         if self._tasks:
             self._has_unsent.set()
             await asyncio.wait(self._tasks)
+
+
+def _wait_s(error: Unavailable | ResourceExhausted, delay_s: float) -> float | None:
+    """How long to wait before a retry: as the server says, and not all callers equally long; None for no retry."""
+    if error.retry_after_s is not None:
+        return max(delay_s, error.retry_after_s) * random.uniform(1, 1.5)  # noqa: S311 - no secret
+    return delay_s if isinstance(error, Unavailable) else None
 
 
 def _expire(answer: asyncio.Future[Any]) -> None:

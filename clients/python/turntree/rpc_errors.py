@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -16,8 +18,10 @@ from turntree.errors import (
     Internal,
     InvalidArgument,
     NotFound,
+    PermissionDenied,
     ResourceExhausted,
     TurntreeError,
+    Unauthenticated,
     Unavailable,
 )
 
@@ -30,6 +34,8 @@ CODE_BY_CLASS: dict[type[TurntreeError], grpc.StatusCode] = {
     AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
     FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
     Conflict: grpc.StatusCode.ABORTED,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    PermissionDenied: grpc.StatusCode.PERMISSION_DENIED,
     ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Unavailable: grpc.StatusCode.UNAVAILABLE,
     DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -45,6 +51,7 @@ _REASON_BY_CODE = {
     grpc.StatusCode.INTERNAL: ErrorReason.SERVER_UNREACHABLE,
     grpc.StatusCode.UNKNOWN: ErrorReason.SERVER_UNREACHABLE,
     grpc.StatusCode.CANCELLED: ErrorReason.SERVER_UNREACHABLE,
+    grpc.StatusCode.UNAUTHENTICATED: ErrorReason.CREDENTIAL_INVALID,
 }
 
 
@@ -55,20 +62,21 @@ def to_status(error: TurntreeError) -> tuple[grpc.StatusCode, str, tuple[tuple[s
 
 
 def to_status_message(error: TurntreeError) -> status_pb2.Status:
-    """An error as a status with its `ErrorInfo`."""
+    """An error as a status with its `ErrorInfo`, and with `RetryInfo` when a retry is worth while."""
     code = CODE_BY_CLASS[type(error)]
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts)
     status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=error.message)
     status.details.add().Pack(info)
+    if error.retry_after_s is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromTimedelta(timedelta(seconds=error.retry_after_s))
+        status.details.add().Pack(retry)
     return status
 
 
 def from_status_message(status: status_pb2.Status) -> TurntreeError:
     """The error in a status that a server sent."""
-    info = _error_info(status)
-    if info is None:
-        return Internal(ErrorReason.INTERNAL, status.message)
-    return _from_error_info(info, status.message)
+    return _from_details(status, status.message) or Internal(ErrorReason.INTERNAL, status.message)
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError, target: str) -> TurntreeError:
@@ -76,25 +84,27 @@ def from_rpc_error(error: grpc.aio.AioRpcError, target: str) -> TurntreeError:
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY and isinstance(value, bytes):
             try:
-                info = _error_info(status_pb2.Status.FromString(value))
+                status = status_pb2.Status.FromString(value)
             except DecodeError:  # made or cut by something in between
                 continue
-            if info is not None:
-                return _from_error_info(info, error.details() or "")
+            if (sent := _from_details(status, error.details() or "")) is not None:
+                return sent
     reason = _REASON_BY_CODE.get(error.code(), ErrorReason.INTERNAL)
     facts = {"target": target} if reason is ErrorReason.SERVER_UNREACHABLE else {}
     message = f"{target}: {error.details() or error.code().name}"
     return CLASS_BY_REASON[reason](reason, message, **facts)
 
 
-def _error_info(status: status_pb2.Status) -> error_details_pb2.ErrorInfo | None:
+def _from_details(status: status_pb2.Status, message: str) -> TurntreeError | None:
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    error = None
+    retry_after_s = None
     for detail in status.details:
-        info = error_details_pb2.ErrorInfo()
         if detail.Unpack(info) and info.domain == DOMAIN:
-            return info
-    return None
-
-
-def _from_error_info(info: error_details_pb2.ErrorInfo, message: str) -> TurntreeError:
-    reason = ErrorReason(info.reason) if info.reason in set(ErrorReason) else ErrorReason.INTERNAL
-    return CLASS_BY_REASON[reason](reason, message, **info.metadata)
+            reason = ErrorReason(info.reason) if info.reason in set(ErrorReason) else ErrorReason.INTERNAL
+            error = CLASS_BY_REASON[reason](reason, message, **info.metadata)
+        elif detail.Unpack(retry):
+            retry_after_s = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    if error is not None:
+        error.retry_after_s = retry_after_s
+    return error

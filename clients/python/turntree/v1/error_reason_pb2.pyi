@@ -184,12 +184,77 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
           "domain": "turntree",
           "metadata": { "target": "localhost:50051" } }
     """
+    ERROR_REASON_CREDENTIAL_REQUIRED: _ErrorReason.ValueType  # 22
+    """The server asks for a credential, and the call has none. No facts.
+
+    Example:
+        { "reason": "ERROR_REASON_CREDENTIAL_REQUIRED", "domain": "turntree" }
+    """
+    ERROR_REASON_CREDENTIAL_INVALID: _ErrorReason.ValueType  # 23
+    """The credential is not valid: malformed, unknown, revoked, expired or meant for another service; the answer does not
+    tell which. No facts.
+
+    Example:
+        { "reason": "ERROR_REASON_CREDENTIAL_INVALID", "domain": "turntree" }
+    """
+    ERROR_REASON_ROLE_INSUFFICIENT: _ErrorReason.ValueType  # 24
+    """The credential is valid, but its role may not make this call. Facts: role, limit.
+
+    Example:
+        { "reason": "ERROR_REASON_ROLE_INSUFFICIENT",
+          "domain": "turntree",
+          "metadata": { "role": "reader", "limit": "writer" } }
+    """
+    ERROR_REASON_NAMESPACE_NOT_SERVED: _ErrorReason.ValueType  # 25
+    """The credential is valid, but this server does not serve its namespace. Facts: namespace.
+
+    Example:
+        { "reason": "ERROR_REASON_NAMESPACE_NOT_SERVED",
+          "domain": "turntree",
+          "metadata": { "namespace": "acme" } }
+    """
+    ERROR_REASON_RATE_EXCEEDED: _ErrorReason.ValueType  # 26
+    """The credential makes more calls than it may in a time; wait as RetryInfo says. Facts: limit.
+
+    Example:
+        { "reason": "ERROR_REASON_RATE_EXCEEDED",
+          "domain": "turntree",
+          "metadata": { "limit": "100 calls a second" } }
+    """
+    ERROR_REASON_CONCURRENCY_EXCEEDED: _ErrorReason.ValueType  # 27
+    """The credential has as many calls or watches at work as it may; wait as RetryInfo says. Facts: limit.
+
+    Example:
+        { "reason": "ERROR_REASON_CONCURRENCY_EXCEEDED",
+          "domain": "turntree",
+          "metadata": { "limit": "1000 watches at once" } }
+    """
+    ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 28
+    """The server has as much to do as it takes on; nothing was begun; wait as RetryInfo says. Facts: limit.
+
+    Example:
+        { "reason": "ERROR_REASON_OVERLOADED",
+          "domain": "turntree",
+          "metadata": { "limit": "8192 mutations that wait" } }
+    """
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 29
+    """The namespace holds as many sessions or bytes as it may; nothing was written. Facts: limit.
+
+    Example:
+        { "reason": "ERROR_REASON_QUOTA_EXCEEDED",
+          "domain": "turntree",
+          "metadata": { "limit": "1000 sessions" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons that a server gives in `google.rpc.ErrorInfo`, in the details of a gRPC status.
 
     `ErrorInfo.domain` is `turntree`, `ErrorInfo.reason` is the name of one of these values, and `ErrorInfo.metadata`
-    holds the facts that each of them lists. Facts never hold item content, SQL or server internals.
+    holds the facts that each of them lists. Facts never hold item content, SQL or server internals. A refusal that passes
+    by itself, because a limit of load was reached, also has `google.rpc.RetryInfo` with the time to wait.
+
+    Every RPC may be refused for who calls and how much: with UNAUTHENTICATED, PERMISSION_DENIED, or RESOURCE_EXHAUSTED. Its
+    own list of errors does not repeat that.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
@@ -353,5 +418,66 @@ Example:
     { "reason": "ERROR_REASON_SERVER_UNREACHABLE",
       "domain": "turntree",
       "metadata": { "target": "localhost:50051" } }
+"""
+ERROR_REASON_CREDENTIAL_REQUIRED: ErrorReason.ValueType  # 22
+"""The server asks for a credential, and the call has none. No facts.
+
+Example:
+    { "reason": "ERROR_REASON_CREDENTIAL_REQUIRED", "domain": "turntree" }
+"""
+ERROR_REASON_CREDENTIAL_INVALID: ErrorReason.ValueType  # 23
+"""The credential is not valid: malformed, unknown, revoked, expired or meant for another service; the answer does not
+tell which. No facts.
+
+Example:
+    { "reason": "ERROR_REASON_CREDENTIAL_INVALID", "domain": "turntree" }
+"""
+ERROR_REASON_ROLE_INSUFFICIENT: ErrorReason.ValueType  # 24
+"""The credential is valid, but its role may not make this call. Facts: role, limit.
+
+Example:
+    { "reason": "ERROR_REASON_ROLE_INSUFFICIENT",
+      "domain": "turntree",
+      "metadata": { "role": "reader", "limit": "writer" } }
+"""
+ERROR_REASON_NAMESPACE_NOT_SERVED: ErrorReason.ValueType  # 25
+"""The credential is valid, but this server does not serve its namespace. Facts: namespace.
+
+Example:
+    { "reason": "ERROR_REASON_NAMESPACE_NOT_SERVED",
+      "domain": "turntree",
+      "metadata": { "namespace": "acme" } }
+"""
+ERROR_REASON_RATE_EXCEEDED: ErrorReason.ValueType  # 26
+"""The credential makes more calls than it may in a time; wait as RetryInfo says. Facts: limit.
+
+Example:
+    { "reason": "ERROR_REASON_RATE_EXCEEDED",
+      "domain": "turntree",
+      "metadata": { "limit": "100 calls a second" } }
+"""
+ERROR_REASON_CONCURRENCY_EXCEEDED: ErrorReason.ValueType  # 27
+"""The credential has as many calls or watches at work as it may; wait as RetryInfo says. Facts: limit.
+
+Example:
+    { "reason": "ERROR_REASON_CONCURRENCY_EXCEEDED",
+      "domain": "turntree",
+      "metadata": { "limit": "1000 watches at once" } }
+"""
+ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 28
+"""The server has as much to do as it takes on; nothing was begun; wait as RetryInfo says. Facts: limit.
+
+Example:
+    { "reason": "ERROR_REASON_OVERLOADED",
+      "domain": "turntree",
+      "metadata": { "limit": "8192 mutations that wait" } }
+"""
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 29
+"""The namespace holds as many sessions or bytes as it may; nothing was written. Facts: limit.
+
+Example:
+    { "reason": "ERROR_REASON_QUOTA_EXCEEDED",
+      "domain": "turntree",
+      "metadata": { "limit": "1000 sessions" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
