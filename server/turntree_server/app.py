@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
@@ -23,20 +23,48 @@ from turntree.v1.turn_pb2_grpc import add_TurnServiceServicer_to_server
 from turntree.v1.usage_pb2_grpc import add_UsageServiceServicer_to_server
 
 from turntree_server import failpoints
+from turntree_server.access.authenticator import Authenticator
+from turntree_server.access.caller import check_namespace
+from turntree_server.access.keys import KeyRing
+from turntree_server.access.load import Load
+from turntree_server.access.signed_tokens import SignedTokens
 from turntree_server.engine.sqlite import IN_MEMORY, SqliteEngine
 from turntree_server.local_store import LocalStore
+from turntree_server.namespaces import ManyNamespaces, Namespaces, OneNamespace
+from turntree_server.operations.quota import Quota
 from turntree_server.service.branches import BranchService
+from turntree_server.service.gate import Gate
 from turntree_server.service.health import HealthService
-from turntree_server.service.interceptor import ErrorInterceptor
+from turntree_server.service.interceptor import Interceptor
 from turntree_server.service.pipeline import PipelineService
 from turntree_server.service.sessions import SessionService
+from turntree_server.service.tls import CertificateFiles
 from turntree_server.service.turns import TurnService
 from turntree_server.service.usage import UsageService
-from turntree_server.settings import Settings
+from turntree_server.settings import LoadLimits, Settings
 
 log = logging.getLogger(__name__)
 
 _EXPIRY_SWEEP_S = 30.0
+_REFRESH_S = 1.0
+_PING_MS_MIN = 1_000
+_PINGS_TOO_OFTEN_MAX = 3
+_LAST_CALLS_MS = 10_000
+
+_OPTIONS = (
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", -1),
+    # A client that died without a word is given up within fifteen seconds.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Clients may ask whether the server lives once a second. Who does so more often, and does not stop, is cut off.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_MS_MIN),
+    ("grpc.http2.max_ping_strikes", _PINGS_TOO_OFTEN_MAX),
+)
 
 _SERVICE_NAMES = tuple(
     service.full_name
@@ -60,6 +88,36 @@ async def _open(db: str) -> SqliteEngine:
         raise Unavailable(error.reason, f"cannot open {db}: {error.__cause__}") from error
 
 
+async def _open_namespaces(settings: Settings) -> Namespaces:
+    if settings.data_dir is None:
+        return OneNamespace(await _open_store(settings.db, settings))
+    folder = settings.data_dir
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        invalid("--data-dir", folder, f"a folder ({error.strerror})")
+
+    def open_store(namespace: str) -> Coroutine[None, None, LocalStore]:
+        return _open_store(str(folder / f"{check_namespace('namespace', namespace)}.db"), settings)
+
+    return ManyNamespaces(open_store, settings.load.namespaces_max, f"sqlite: {folder}/NAMESPACE.db")
+
+
+async def _open_store(db: str, settings: Settings) -> LocalStore:
+    return LocalStore(await _open(db), quota=Quota(settings.load.sessions_max, settings.load.bytes_max))
+
+
+def _load_options(load: LoadLimits) -> list[tuple[str, int]]:
+    options = [
+        ("grpc.max_concurrent_streams", load.streams_max),
+        ("grpc.server_handshake_timeout_ms", round(load.handshake_s * 1000)),
+    ]
+    if load.connection_age_s:
+        options.append(("grpc.max_connection_age_ms", round(load.connection_age_s * 1000)))
+        options.append(("grpc.max_connection_age_grace_ms", _LAST_CALLS_MS))
+    return options
+
+
 async def open_sqlite_store(url: str) -> LocalStore:
     """Open the embedded store of a `sqlite:` URL: `sqlite:///file.db`, or `sqlite://` for a database in memory."""
     parts = urlsplit(url)
@@ -72,37 +130,29 @@ async def open_sqlite_store(url: str) -> LocalStore:
 class Server:
     """A gRPC server on a store. `await Server.start(settings)`, then `stop()`."""
 
-    def __init__(self, settings: Settings, store: LocalStore) -> None:
-        self.store = store
+    def __init__(self, settings: Settings, served: LocalStore | Namespaces) -> None:
+        self.namespaces = OneNamespace(served) if isinstance(served, LocalStore) else served
         self.host = settings.host
         self.port = settings.port
+        self._tls = settings.tls
+        self._signed_tokens = SignedTokens(settings.jwt) if settings.jwt is not None else None
+        keys = KeyRing(settings.keys_file) if settings.keys_file is not None else None
+        load = Load(settings.load.calls_max, settings.load.watches_max, settings.load.rate_max)
+        self._gate = Gate(Authenticator(keys, self._signed_tokens), load, self.namespaces)
         self._grace_s = settings.grace_s
         self._health = HealthService(_SERVICE_NAMES)
-        self._sweeper: asyncio.Task[None] | None = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._grpc = grpc.aio.server(
-            interceptors=[ErrorInterceptor()],
-            options=[
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
-                ("grpc.max_send_message_length", -1),
-                # A client that died without a word is given up within fifteen seconds, and so is one that connects and
-                # says nothing. Clients may ask whether the server lives once a second, and no more often.
-                ("grpc.keepalive_time_ms", 10_000),
-                ("grpc.keepalive_timeout_ms", 5_000),
-                ("grpc.http2.ping_timeout_ms", 5_000),
-                ("grpc.http2.max_pings_without_data", 0),
-                ("grpc.keepalive_permit_without_calls", 1),
-                ("grpc.http2.min_ping_interval_without_data_ms", 1_000),
-                ("grpc.server_handshake_timeout_ms", 10_000),
-            ],
+            interceptors=[Interceptor(self._gate)],
+            options=[*_OPTIONS, *_load_options(settings.load)],
         )
-        services = (SessionService(store), BranchService(store), TurnService(store), UsageService(store))
+        services = (SessionService(), BranchService(), TurnService(), UsageService())
         session_service, branch_service, turn_service, usage_service = services
         add_SessionServiceServicer_to_server(session_service, self._grpc)
         add_BranchServiceServicer_to_server(branch_service, self._grpc)
         add_TurnServiceServicer_to_server(turn_service, self._grpc)
         add_UsageServiceServicer_to_server(usage_service, self._grpc)
-        self._pipeline = PipelineService(services)
+        self._pipeline = PipelineService(services, self._gate)
         add_PipelineServiceServicer_to_server(self._pipeline, self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         reflection.enable_server_reflection((*_SERVICE_NAMES, _HEALTH_NAME, reflection.SERVICE_NAME), self._grpc)
@@ -114,12 +164,14 @@ class Server:
         Raises:
             Unavailable: STORE_FAILED, when the database cannot be opened.
             AddressInUse: The server cannot listen on its address.
+            InvalidArgument: FIELD_INVALID, when a file that the settings name cannot be read.
         """
-        server = cls(settings, LocalStore(await _open(settings.db)))
+        served = await _open_namespaces(settings)
         try:
+            server = cls(settings, served)
             await server._listen()
         except BaseException:
-            await server.store.close()
+            await served.close()
             raise
         return server
 
@@ -129,8 +181,14 @@ class Server:
         return f"{self.host}:{self.port}"
 
     async def _listen(self) -> None:
+        if self._signed_tokens is not None:
+            await self._signed_tokens.refresh()
+        tls = CertificateFiles(self._tls.cert, self._tls.key, self._tls.client_ca).credentials() if self._tls else None
         try:
-            self.port = self._grpc.add_insecure_port(self.address)
+            if tls is not None:
+                self.port = self._grpc.add_secure_port(self.address, tls)
+            else:
+                self.port = self._grpc.add_insecure_port(self.address)
         except RuntimeError:
             raise AddressInUse(
                 f"cannot listen on {self.address}: the address is in use or not of this machine"
@@ -138,34 +196,47 @@ class Server:
         if failpoints.ON:
             failpoints.hit("listen.begin")
         await self._grpc.start()
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._tasks = (asyncio.create_task(self._sweep()), asyncio.create_task(self._refresh()))
 
     async def stop(self) -> None:
         """Let calls in flight finish, tell watchers to resume elsewhere, then close the database."""
         if failpoints.ON:
             failpoints.hit("stop.begin")
         self._health.stop_serving()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for task in self._tasks:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._sweeper
+                await task
         stopped = asyncio.create_task(self._grpc.stop(self._grace_s))
-        self.store.end_watches()
+        self.namespaces.end_watches()
         self._pipeline.end()
         await stopped
         if failpoints.ON:
             failpoints.hit("stop.end")
-        await self.store.close()
+        await self.namespaces.close()
 
     async def _sweep(self) -> None:
         """Give back the space of expired sessions, now and then."""
         while True:
             await asyncio.sleep(_EXPIRY_SWEEP_S)
+            for namespace in self.namespaces.open_names():
+                if namespace not in self.namespaces.open_names():  # closed meanwhile
+                    continue
+                try:
+                    async with self.namespaces.use(namespace) as store:
+                        await store.delete_expired_sessions()
+                        await store.forget_old_requests()
+                except Exception:  # the next sweep tries again
+                    log.exception("expired sessions could not be removed")
+
+    async def _refresh(self) -> None:
+        """Take note of keys and tokens that changed, soon after they do."""
+        while True:
+            await asyncio.sleep(_REFRESH_S)
             try:
-                await self.store.delete_expired_sessions()
-                await self.store.forget_old_requests()
-            except Exception:  # the next sweep tries again
-                log.exception("expired sessions could not be removed")
+                await self._gate.refresh()
+            except Exception:  # the next time tries again
+                log.exception("keys could not be looked at")
 
 
 async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:
@@ -177,4 +248,7 @@ async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:
     server = await Server.start(settings)
     announce(server)
     await stop.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):  # who asks twice does not want to wait
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
     await server.stop()

@@ -18,7 +18,9 @@ from turntree.errors import TurntreeError
 from turntree_server import __version__
 from turntree_server.app import AddressInUse, Server, serve
 from turntree_server.engine.sqlite_driver import SQLITE_VERSION, require_sound_sqlite
-from turntree_server.settings import DATABASE_DEFAULT, GRACE_S_DEFAULT, LISTEN_DEFAULT, Settings, read_listen
+from turntree_server.keys_command import add_keys_command
+from turntree_server.options import add_access_options, add_load_options, read_settings
+from turntree_server.settings import DATABASE_DEFAULT, GRACE_S_DEFAULT, LISTEN_DEFAULT
 
 
 def main() -> None:
@@ -38,8 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     serving = commands.add_parser("serve", help="serve a database until SIGTERM or SIGINT")
     serving.add_argument(
         "--db",
-        default=os.environ.get("TURNTREE_DB", DATABASE_DEFAULT),
-        help="the SQLite file, made if it does not exist (environment: TURNTREE_DB; default: %(default)s)",
+        help=f"the SQLite file, made if it does not exist (environment: TURNTREE_DB; default: {DATABASE_DEFAULT})",
     )
     serving.add_argument(
         "--listen",
@@ -54,7 +55,11 @@ def _parser() -> argparse.ArgumentParser:
         default=GRACE_S_DEFAULT,
         help="how long a shutdown waits for what is in flight (default: %(default)s)",
     )
+    add_access_options(serving)
+    add_load_options(serving)
     serving.set_defaults(run=_serve)
+
+    add_keys_command(commands)
 
     doctor = commands.add_parser("doctor", help="say which versions are in use, and whether they are sound")
     doctor.set_defaults(run=_doctor)
@@ -63,13 +68,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(arguments: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    host, port = read_listen(arguments.listen)
-    settings = Settings(db=arguments.db, host=host, port=port, grace_s=arguments.grace)
-    asyncio.run(serve(settings, _announce))
+    asyncio.run(serve(read_settings(arguments), _announce))
 
 
 def _announce(server: Server) -> None:
-    print(f"turntree {__version__} listening on {server.address} ({server.store.engine.description})", flush=True)
+    print(f"turntree {__version__} listening on {server.address} ({server.namespaces.description})", flush=True)
 
 
 def _doctor(arguments: argparse.Namespace) -> None:

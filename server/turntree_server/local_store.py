@@ -58,6 +58,7 @@ from turntree_server.operations import (
 from turntree_server.operations import (
     usage as usage_operations,
 )
+from turntree_server.operations.quota import NO_QUOTA, Quota, within
 from turntree_server.operations.requests import once
 from turntree_server.operations.statement import Context, Operation
 
@@ -65,6 +66,13 @@ T = TypeVar("T")
 
 Clock = Callable[[], datetime]
 
+_ADDING = {
+    write_items.add_items,
+    write_items.replace_items,
+    sessions.update_session,
+    branches.create_branch,
+    usage_operations.record_usage,
+}
 _NO_LABELS: Mapping[str, str] = {}
 _EXPIRED_AT_ONCE = 100
 
@@ -77,8 +85,9 @@ def utc_now() -> datetime:
 class LocalStore(Store):
     """A store on an engine in this process."""
 
-    def __init__(self, engine: Engine, *, clock: Clock = utc_now) -> None:
+    def __init__(self, engine: Engine, *, clock: Clock = utc_now, quota: Quota = NO_QUOTA) -> None:
         self.engine = engine
+        self._quota = quota
         self._clock = clock
         self._watches: set[Callable[[], None]] = set()
         self._watching_ended = False
@@ -105,7 +114,10 @@ class LocalStore(Store):
         call = (operation.__name__, session_id, kinds, arguments)
 
         def mutation() -> Operation[T]:
-            return once(context, request_id, call, result_type, operation(context, session_id, *arguments))
+            begun = operation(context, session_id, *arguments)
+            if self._quota != NO_QUOTA and operation in _ADDING:
+                begun = within(self._quota, session_id, begun)
+            return once(context, request_id, call, result_type, begun)
 
         return await self.engine.write(mutation, session_id)
 

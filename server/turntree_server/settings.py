@@ -2,14 +2,78 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from turntree.limits import invalid
+
+from turntree_server.access.signed_tokens import JwtSettings
 
 DATABASE_DEFAULT = "turntree.db"
 LISTEN_DEFAULT = "127.0.0.1:50051"
 GRACE_S_DEFAULT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """Files in PEM that make the server speak TLS.
+
+    Attributes:
+        cert: The certificate chain.
+        key: Its private key.
+        client_ca: The authorities whose clients are let in; None lets every client in.
+    """
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LoadLimits:
+    """How much the server takes on; 0 means no limit where it is the default.
+
+    Attributes:
+        calls_max: Calls of one credential at once.
+        watches_max: Watches of one credential at once.
+        rate_max: Calls a second of one credential.
+        sessions_max: Sessions of one namespace.
+        bytes_max: Bytes of one namespace.
+        namespaces_max: Namespaces whose databases are open at once.
+        streams_max: Calls and streams of one connection at once; more wait at the client.
+        handshake_s: How long a connection may take to be set up, in seconds.
+        connection_age_s: After how long a connection is closed in good order, in seconds.
+    """
+
+    calls_max: int = 4_096
+    watches_max: int = 10_000
+    rate_max: float = 0.0
+    sessions_max: int = 0
+    bytes_max: int = 0
+    namespaces_max: int = 64
+    streams_max: int = 1_000
+    handshake_s: float = 10.0
+    connection_age_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("calls", 1),
+            ("watches", 1),
+            ("namespaces", 1),
+            ("streams", 1),
+            ("sessions", 0),
+            ("bytes", 0),
+        ):
+            value = getattr(self, f"{name}_max")
+            if not least <= value < 2**31 and not (name == "bytes" and least <= value):
+                invalid(f"--{name}-max", value, f"a whole number from {least} on")
+        for name in ("rate_max", "connection_age_s", "handshake_s"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf or (name == "handshake_s" and not value):
+                option = f"--{name.removesuffix('_s').replace('_', '-')}"
+                invalid(option, value, "a number from 0 on" if name != "handshake_s" else "a number above 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,21 +82,59 @@ class Settings:
 
     Attributes:
         db: The SQLite file, or `:memory:`.
+        data_dir: A folder with a database for each namespace, in place of `db`.
         host: The address to listen on.
         port: The port; 0 picks a free one.
         grace_s: How long a shutdown waits for what is in flight, in seconds.
+        tls: The server speaks TLS; None for plaintext.
+        keys_file: The API keys that are accepted; None for none.
+        jwt: The signed tokens that are accepted; None for none.
+        insecure: Listen beyond this machine also without TLS and credentials.
+        load: How much the server takes on.
     """
 
     db: str = DATABASE_DEFAULT
     host: str = "127.0.0.1"
     port: int = 50051
     grace_s: float = GRACE_S_DEFAULT
+    data_dir: Path | None = None
+    tls: TlsSettings | None = None
+    keys_file: Path | None = None
+    jwt: JwtSettings | None = None
+    insecure: bool = False
+    load: LoadLimits = field(default_factory=LoadLimits)
 
     def __post_init__(self) -> None:
         if not self.db.strip():
             invalid("--db", self.db, "a path, or :memory:")
         if not 0 <= self.grace_s < math.inf:
             invalid("--grace", self.grace_s, "a number of seconds from 0 on")
+        if not self.insecure and not self._is_protected and not is_loopback(self.host):
+            invalid(
+                "--listen",
+                f"{self.host}:{self.port}",
+                "a loopback address such as 127.0.0.1, unless there are both TLS (--tls-cert, --tls-key) and"
+                " credentials (--keys-file, --jwks or --tls-client-ca), or --insecure lets everybody on the network in",
+            )
+
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether a call needs a token."""
+        return self.keys_file is not None or self.jwt is not None
+
+    @property
+    def _is_protected(self) -> bool:
+        return self.tls is not None and (self.asks_for_tokens or self.tls.client_ca is not None)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address can only be reached from this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def read_listen(listen: str) -> tuple[str, int]:

@@ -308,7 +308,7 @@ def test_an_address_that_is_none(listen: str, tmp_path: Path) -> None:
 
 def test_an_address_of_another_machine(tmp_path: Path) -> None:
     """An address that is not of this machine is refused, without gRPC's own noise."""
-    refused = run("serve", "--db", tmp_path / "conversations.db", "--listen", "192.0.2.1:0")
+    refused = run("serve", "--db", tmp_path / "conversations.db", "--listen", "192.0.2.1:0", "--insecure")
     assert_refused(refused, "cannot listen on 192.0.2.1:0", "in use or not of this machine")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -11,22 +12,30 @@ import grpc
 
 from turntree.errors import ErrorReason, InvalidArgument
 from turntree.limits import invalid
+from turntree.probe import TlsFiles
 from turntree.remote import TIMEOUT_S_DEFAULT, RemoteStore
 from turntree.store import Store
+from turntree.token import TokenSource
 
 CONNECT_TIMEOUT_S_DEFAULT = 10.0
 
 _URL_LIMIT = "host:port, turntree://host:port, turntrees://host:port or sqlite:///path"
 _EMBEDDED = "turntree.stores"
+_TLS_OPTIONS = {"ca_file", "cert_file", "key_file"}
 
 
 async def connect(
-    url: str, *, timeout_s: float = CONNECT_TIMEOUT_S_DEFAULT, call_timeout_s: float = TIMEOUT_S_DEFAULT
+    url: str,
+    *,
+    timeout_s: float = CONNECT_TIMEOUT_S_DEFAULT,
+    call_timeout_s: float = TIMEOUT_S_DEFAULT,
+    token: TokenSource | None = None,
 ) -> Store:
     """Open the store that a URL names.
 
     - `localhost:50051` or `turntree://host:port`: a server.
-    - `turntrees://host:port`: a server over TLS; `?ca_file=PATH` names the certificates to trust.
+    - `turntrees://host:port`: a server over TLS; `?ca_file=PATH` names the certificates to trust, and
+      `cert_file=PATH&key_file=PATH` the client's own, for a server that asks for one.
     - `sqlite:///relative.db`, `sqlite:////absolute.db`: a file, embedded in this process. Needs `turntree-server`.
     - `sqlite://`: a database in memory, gone with this store.
 
@@ -34,12 +43,15 @@ async def connect(
         url: The URL.
         timeout_s: How long to wait for a server, in seconds.
         call_timeout_s: How long a call to a server may take, its retries included, in seconds. Streams have no limit.
+        token: An API key or signed token for a server that asks for one, or a function, also a coroutine function,
+            that gives a fresh one when asked; by default the environment's `TURNTREE_TOKEN`. It is not sent in
+            plaintext, except to a loopback address.
 
     Raises:
-        InvalidArgument: FIELD_INVALID, when the URL is none of these.
+        InvalidArgument: FIELD_INVALID, when the URL is none of these, or the token would be sent in plaintext.
         Unavailable: SERVER_UNREACHABLE, when no server answers; STORE_FAILED, when the file cannot be opened.
     """
-    store = await open_store(url, call_timeout_s=call_timeout_s)
+    store = await open_store(url, call_timeout_s=call_timeout_s, token=token)
     if isinstance(store, RemoteStore):
         try:
             await store.ready(timeout_s)
@@ -49,18 +61,28 @@ async def connect(
     return store
 
 
-async def open_store(url: str, *, call_timeout_s: float = TIMEOUT_S_DEFAULT) -> Store:
+async def open_store(
+    url: str, *, call_timeout_s: float = TIMEOUT_S_DEFAULT, token: TokenSource | None = None
+) -> Store:
     """Open the store that a URL names, as `connect` does, without waiting for a server."""
     scheme, separator, _ = url.partition("://")
     if not separator:
-        return RemoteStore(_target(url, url), timeout_s=call_timeout_s)
+        return RemoteStore(_target(url, url), timeout_s=call_timeout_s, token=_or_environment(token))
     if scheme in ("turntree", "turntrees"):
         parts = urlsplit(url)
         options = parse_qs(parts.query)
-        if unknown := options.keys() - ({"ca_file"} if scheme == "turntrees" else set()):
+        if unknown := options.keys() - (_TLS_OPTIONS if scheme == "turntrees" else set()):
             invalid("url", url, f"without the option '{min(unknown)}'")
-        credentials = await _tls(options) if scheme == "turntrees" else None
-        return RemoteStore(_target(parts.netloc, url), credentials=credentials, timeout_s=call_timeout_s)
+        files = _tls_files(url, options) if scheme == "turntrees" else None
+        return RemoteStore(
+            _target(parts.netloc, url),
+            credentials=await _tls(files) if files is not None else None,
+            timeout_s=call_timeout_s,
+            token=_or_environment(token),
+            tls=files,
+        )
+    if token is not None:
+        invalid("token", "(hidden)", f"absent for an embedded store, as '{scheme}://' names one")
     for entry_point in entry_points(group=_EMBEDDED, name=scheme):
         store = await entry_point.load()(url)
         assert isinstance(store, Store)
@@ -83,12 +105,26 @@ def _target(netloc: str, url: str) -> str:
     return netloc
 
 
-async def _tls(options: dict[str, list[str]]) -> grpc.ChannelCredentials:
-    if "ca_file" not in options:
-        return grpc.ssl_channel_credentials()
-    path = Path(options["ca_file"][0])
+def _or_environment(token: TokenSource | None) -> TokenSource | None:
+    return token if token is not None else os.environ.get("TURNTREE_TOKEN") or None
+
+
+def _tls_files(url: str, options: dict[str, list[str]]) -> TlsFiles:
+    named = {option: Path(options[option][0]) for option in options}
+    if ("cert_file" in named) != ("key_file" in named):
+        invalid("url", url, "with both cert_file and key_file, or neither")
+    return TlsFiles(named.get("ca_file"), named.get("cert_file"), named.get("key_file"))
+
+
+async def _tls(files: TlsFiles) -> grpc.ChannelCredentials:
+    contents = [
+        await asyncio.to_thread(_read, path) if path is not None else None for path in (files.ca, files.key, files.cert)
+    ]
+    return grpc.ssl_channel_credentials(*contents)
+
+
+def _read(path: Path) -> bytes:
     try:
-        certificates = await asyncio.to_thread(path.read_bytes)
+        return path.read_bytes()
     except OSError as error:
-        invalid("url", path, f"a file of certificates that can be read ({error.strerror})")
-    return grpc.ssl_channel_credentials(certificates)
+        invalid("url", path, f"a file of certificates or keys that can be read ({error.strerror})")

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import random
 from typing import Any
 
 import grpc
 import grpc.aio
 
-from turntree.errors import DeadlineExceeded, ErrorReason, ResourceExhausted, TurntreeError, Unavailable, stopping
-from turntree.retries import RETRY_S_MAX, Backoff, RetryBudget
+from turntree.errors import (
+    DeadlineExceeded,
+    ErrorReason,
+    ResourceExhausted,
+    TurntreeError,
+    Unauthenticated,
+    Unavailable,
+    stopping,
+)
+from turntree.retries import RETRY_S_MAX, Backoff, RetryBudget, wait_s
 from turntree.rpc_errors import from_rpc_error, from_status_message
+from turntree.token import Credentials, Metadata
 from turntree.v1 import pipeline_pb2 as pb
 from turntree.v1 import pipeline_pb2_grpc
 
@@ -45,7 +53,10 @@ class Pipeline:
     itself says it cannot answer now are sent again as far as the budget goes.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, target: str, budget: RetryBudget) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, target: str, budget: RetryBudget, credentials: Credentials
+    ) -> None:
+        self._credentials = credentials
         self._stub: pipeline_pb2_grpc.PipelineServiceAsyncStub = pipeline_pb2_grpc.PipelineServiceStub(channel)
         self._target = target
         self._call_ids = itertools.count(1)
@@ -70,6 +81,7 @@ class Pipeline:
         deadline = loop.time() + timeout_s
         give_up = min(deadline, loop.time() + RETRY_S_MAX)
         backoff = Backoff(_RETRY_DELAY_S_MAX)
+        may_be_renewed = self._credentials.is_fresh
         while True:
             await self._may_open(deadline)
             try:
@@ -82,17 +94,21 @@ class Pipeline:
             except _StreamBroken as broken:
                 if self._is_closed or self._open_again_at >= give_up:
                     raise broken.reason from None
-            except (Unavailable, ResourceExhausted) as error:
-                wait_s = _wait_s(error, backoff.next_s())
-                if wait_s is None or self._is_closed or loop.time() + wait_s >= give_up or not self._budget.spend():
+            except Unauthenticated:
+                if not may_be_renewed or self._is_closed:
                     raise
-                await asyncio.sleep(wait_s)
+                may_be_renewed = False  # the stream is opened again with a fresh token, once
+            except (Unavailable, ResourceExhausted) as error:
+                delay_s = wait_s(error, backoff.next_s())
+                if delay_s is None or self._is_closed or loop.time() + delay_s >= give_up or not self._budget.spend():
+                    raise
+                await asyncio.sleep(delay_s)
 
     async def _may_open(self, deadline: float) -> None:
         """Wait until a stream that broke may be opened again, unless there is one, and until the deadline at most."""
         loop = asyncio.get_running_loop()
-        while self._stream is None and (wait_s := min(self._open_again_at, deadline) - loop.time()) > 0:  # noqa: ASYNC110
-            await asyncio.sleep(wait_s)
+        while self._stream is None and (delay_s := min(self._open_again_at, deadline) - loop.time()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(delay_s)
 
     async def _attempt(self, request: Any, deadline: float) -> Any:
         loop = asyncio.get_running_loop()
@@ -104,7 +120,9 @@ class Pipeline:
         answer = self._waiting[call_id] = loop.create_future()
         timer = loop.call_at(deadline, _expire, answer)
         try:
-            self._open()
+            if self._stream is None:
+                async with asyncio.timeout_at(deadline):
+                    self._open(await self._credentials.metadata())
             self._unsent.append(call)
             self._has_unsent.set()
             return getattr(await answer, field)
@@ -112,12 +130,12 @@ class Pipeline:
             timer.cancel()
             self._waiting.pop(call_id, None)
 
-    def _open(self) -> None:
+    def _open(self, metadata: Metadata) -> None:
         if self._stream is None:
             if self._is_closed:
                 raise stopping()
             try:
-                self._stream = stream = self._stub.Pipeline()
+                self._stream = stream = self._stub.Pipeline(metadata=metadata)
             except grpc.aio.UsageError:
                 self._is_closed = True
                 raise stopping() from None
@@ -190,13 +208,6 @@ class Pipeline:
         if self._tasks:
             self._has_unsent.set()
             await asyncio.wait(self._tasks)
-
-
-def _wait_s(error: Unavailable | ResourceExhausted, delay_s: float) -> float | None:
-    """How long to wait before a retry: as the server says, and not all callers equally long; None for no retry."""
-    if error.retry_after_s is not None:
-        return max(delay_s, error.retry_after_s) * random.uniform(1, 1.5)  # noqa: S311 - no secret
-    return delay_s if isinstance(error, Unavailable) else None
 
 
 def _expire(answer: asyncio.Future[Any]) -> None:

@@ -13,7 +13,14 @@ import grpc
 import grpc.aio
 
 from turntree import wire
-from turntree.errors import ErrorReason, Unavailable, stopping
+from turntree.errors import (
+    ErrorReason,
+    ResourceExhausted,
+    TurntreeError,
+    Unauthenticated,
+    Unavailable,
+    stopping,
+)
 from turntree.limits import check
 from turntree.model import (
     ALL_ITEMS,
@@ -47,11 +54,13 @@ from turntree.model import (
     Written,
 )
 from turntree.pipeline import Pipeline
+from turntree.probe import TlsFiles, what_is_wrong
 from turntree.request_ids import new_request_id
-from turntree.retries import RETRY_S_MAX, Resumption, RetryBudget
+from turntree.retries import RESUMABLE, RETRY_S_MAX, Resumption, RetryBudget
 from turntree.rpc_errors import from_rpc_error
 from turntree.seen_turns import SeenTurns
 from turntree.store import Store
+from turntree.token import Credentials, TokenSource
 from turntree.v1 import (
     branch_pb2,
     branch_pb2_grpc,
@@ -92,12 +101,14 @@ OPTIONS = (
 class _Connection:
     """A channel to the server and the stubs on it, of one event loop."""
 
-    def __init__(self, target: str, credentials: grpc.ChannelCredentials | None, budget: RetryBudget) -> None:
-        if credentials is None:
+    def __init__(
+        self, target: str, tls: grpc.ChannelCredentials | None, budget: RetryBudget, credentials: Credentials
+    ) -> None:
+        if tls is None:
             self.channel = grpc.aio.insecure_channel(target, options=OPTIONS)
         else:
-            self.channel = grpc.aio.secure_channel(target, credentials, options=OPTIONS)
-        self.pipeline = Pipeline(self.channel, target, budget)
+            self.channel = grpc.aio.secure_channel(target, tls, options=OPTIONS)
+        self.pipeline = Pipeline(self.channel, target, budget, credentials)
         self.sessions: session_pb2_grpc.SessionServiceAsyncStub = session_pb2_grpc.SessionServiceStub(self.channel)
         self.branches: branch_pb2_grpc.BranchServiceAsyncStub = branch_pb2_grpc.BranchServiceStub(self.channel)
         self.turns: turn_pb2_grpc.TurnServiceAsyncStub = turn_pb2_grpc.TurnServiceStub(self.channel)
@@ -117,6 +128,11 @@ class RemoteStore(Store):
         credentials: For TLS; without them the connection is plain.
         timeout_s: How long a call may take, its retries included, before it raises `DeadlineExceeded`. Streams and
             watches have no limit.
+        token: Whose calls these are, for a server that asks.
+        tls: The files behind `credentials`, to say what is wrong with them when there is no connection.
+
+    Raises:
+        InvalidArgument: FIELD_INVALID, when a token would go over the network in plaintext.
     """
 
     def __init__(
@@ -125,9 +141,13 @@ class RemoteStore(Store):
         *,
         credentials: grpc.ChannelCredentials | None = None,
         timeout_s: float = TIMEOUT_S_DEFAULT,
+        token: TokenSource | None = None,
+        tls: TlsFiles | None = None,
     ) -> None:
         self.target = target
-        self._credentials = credentials
+        self._tls = credentials
+        self._tls_files = tls
+        self._credentials = Credentials(token, target, is_private=credentials is not None)
         self._timeout_s = timeout_s
         self._connections: WeakKeyDictionary[asyncio.AbstractEventLoop, _Connection] = WeakKeyDictionary()
         self._closed = False
@@ -142,11 +162,18 @@ class RemoteStore(Store):
         try:
             await asyncio.wait_for(self._connection().channel.channel_ready(), timeout_s)
         except TimeoutError:
-            raise Unavailable(
-                ErrorReason.SERVER_UNREACHABLE,
-                f"no turntree server answers at {self.target}",
-                target=self.target,
+            message = f"no turntree server answers at {self.target}"
+            raise await self._explained(
+                Unavailable(ErrorReason.SERVER_UNREACHABLE, message, target=self.target)
             ) from None
+
+    async def _explained(self, error: Unavailable) -> Unavailable:
+        """An error that also says why there is no connection, where that can be found out."""
+        if error.reason is not ErrorReason.SERVER_UNREACHABLE:
+            return error
+        files = self._tls_files or TlsFiles() if self._tls is not None else None
+        wrong = await what_is_wrong(self.target, files)
+        return error if wrong is None else Unavailable(error.reason, f"{self.target}: {wrong}", **error.facts)
 
     def _connection(self) -> _Connection:
         if self._closed:
@@ -154,18 +181,22 @@ class RemoteStore(Store):
         loop = asyncio.get_running_loop()
         connection = self._connections.get(loop)
         if connection is None:
-            connection = self._connections[loop] = _Connection(self.target, self._credentials, self._budget)
+            connection = _Connection(self.target, self._tls, self._budget, self._credentials)
+            self._connections[loop] = connection
         return connection
 
     async def _call(self, request: Any, response_type: type[T]) -> T:
-        response = await self._connection().pipeline.call(request, self._timeout_s)
+        try:
+            response = await self._connection().pipeline.call(request, self._timeout_s)
+        except Unavailable as error:
+            raise await self._explained(error) from None
         assert isinstance(response, response_type)
         return response
 
-    async def _stream(self, method: Callable[[Any], Any], request: Any) -> AsyncGenerator[Any, None]:
+    async def _stream(self, method: Callable[..., Any], request: Any) -> AsyncGenerator[Any, None]:
         """The responses of a streaming call, which ends when its reader leaves it or the store is closed."""
         streams = self._connection().streams
-        call = method(request)
+        call = method(request, metadata=await self._credentials.metadata())
         streams.add(call)
         try:
             async for response in call:
@@ -241,7 +272,7 @@ class RemoteStore(Store):
         include_metadata: bool = False,
         native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
-        resumption = Resumption(self._budget, RETRY_S_MAX, _RESUME_DELAY_S_MAX)
+        resumption = Resumption(self._budget, self._credentials.is_fresh, RETRY_S_MAX, _RESUME_DELAY_S_MAX)
         more = True
         while True:
             request = wire.request(
@@ -262,7 +293,7 @@ class RemoteStore(Store):
                         branch, cursor, more = delta.branch, delta.cursor, delta.more
                         yield delta
                 return
-            except Unavailable as error:
+            except RESUMABLE as error:
                 if self._closed:
                     raise
                 if not more:
@@ -279,7 +310,7 @@ class RemoteStore(Store):
         native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
         """See `Store.watch`. When the server goes away, the watch resumes by cursor for up to a minute."""
-        resumption = Resumption(self._budget, WATCH_RESUME_S_MAX, _RESUME_DELAY_S_MAX)
+        resumption = Resumption(self._budget, self._credentials.is_fresh, WATCH_RESUME_S_MAX, _RESUME_DELAY_S_MAX)
         resumed = False
         while True:
             request = wire.request(
@@ -290,7 +321,7 @@ class RemoteStore(Store):
                 include_metadata=include_metadata,
                 native_dialect=native_dialect,
             )
-            lost = stopping()
+            lost: TurntreeError = stopping()
             try:
                 async with aclosing(self._stream(self._connection().sessions.Watch, request)) as responses:
                     async for response in responses:
@@ -300,7 +331,7 @@ class RemoteStore(Store):
                         branch, cursor, resumed = delta.branch, delta.cursor, False
                         if is_news:
                             yield delta
-            except Unavailable as error:
+            except RESUMABLE as error:
                 if self._closed or cursor is None:
                     raise
                 lost = error
@@ -509,7 +540,7 @@ class RemoteStore(Store):
         cursor: bytes | None = None,
         native_dialect: str | None = None,
     ) -> AsyncIterator[TurnsDelta]:
-        resumption = Resumption(self._budget, RETRY_S_MAX, _RESUME_DELAY_S_MAX)
+        resumption = Resumption(self._budget, self._credentials.is_fresh, RETRY_S_MAX, _RESUME_DELAY_S_MAX)
         seen = SeenTurns()
         lost = stopping()
         while True:
@@ -531,7 +562,7 @@ class RemoteStore(Store):
                         branch, cursor = delta.branch, delta.cursor
                         yield delta
                 return
-            except Unavailable as error:
+            except RESUMABLE as error:
                 if self._closed or error is lost:
                     raise
                 await resumption.pause(error)

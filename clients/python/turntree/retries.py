@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Callable
 
-from turntree.errors import Unavailable
+from turntree.errors import ResourceExhausted, TurntreeError, Unauthenticated, Unavailable
 
 RETRY_S_MAX = 8.0
 """How long a call, or a stream, that finds the server unavailable is tried again."""
@@ -17,6 +17,10 @@ BUDGET_AN_ANSWER = 0.1
 BUDGET_A_S = 1.0
 
 _DELAY_S = 0.1
+
+
+RESUMABLE = (Unavailable, ResourceExhausted, Unauthenticated)
+"""What a stream may end with that can go on; `Resumption` tells whether it does."""
 
 
 class RetryBudget:
@@ -67,17 +71,31 @@ class Backoff:
         return random.uniform(delay_s / 2, delay_s)  # noqa: S311 - clients are to differ, not to keep a secret
 
 
+def wait_s(error: TurntreeError, delay_s: float) -> float | None:
+    """How long to wait before a retry, not all callers equally long; None for no retry.
+
+    Args:
+        error: Why. Where the server says how long to wait, that is the least.
+        delay_s: How long to wait by the client's own reckoning, in seconds.
+    """
+    if error.retry_after_s is not None:
+        return max(delay_s, error.retry_after_s) * random.uniform(1, 1.5)  # noqa: S311 - no secret
+    return delay_s if isinstance(error, Unavailable) else None
+
+
 class Resumption:
     """Whether and when a stream that was lost is asked for again.
 
     Args:
         budget: The client's.
+        may_renew: Whether the next try shows another token, so that one that has expired on the way is no end.
         s_max: How long to go on without hearing anything new, in seconds.
         delay_s_max: What the waits between the tries grow to, in seconds.
     """
 
-    def __init__(self, budget: RetryBudget, s_max: float, delay_s_max: float) -> None:
+    def __init__(self, budget: RetryBudget, may_renew: bool, s_max: float, delay_s_max: float) -> None:
         self._budget = budget
+        self._may_renew = may_renew
         self._s_max = s_max
         self._backoff = Backoff(delay_s_max)
         self._give_up: float | None = None
@@ -87,16 +105,20 @@ class Resumption:
         self._give_up = None
         self._backoff.reset()
 
-    async def pause(self, error: Unavailable) -> None:
+    async def pause(self, error: TurntreeError) -> None:
         """Wait for the time of the next try.
 
         Raises:
-            Unavailable: The error, when there is to be none.
+            TurntreeError: The error, when there is to be none.
         """
         now = asyncio.get_running_loop().time()
-        if self._give_up is None:
-            self._give_up = now + self._s_max
-        delay_s = self._backoff.next_s()
-        if now + delay_s >= self._give_up or not self._budget.spend():
+        was_heard = self._give_up is None
+        give_up = self._give_up = now + self._s_max if self._give_up is None else self._give_up
+        delay_s: float | None = self._backoff.next_s()
+        if not isinstance(error, Unauthenticated):
+            delay_s = wait_s(error, delay_s)
+        elif not (self._may_renew and was_heard):
+            raise error
+        if delay_s is None or now + delay_s >= give_up or not self._budget.spend():
             raise error
         await asyncio.sleep(delay_s)

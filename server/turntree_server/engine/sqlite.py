@@ -193,6 +193,8 @@ def _connect_reader(path: str) -> Any:
 def _read_for(result: asyncio.Future[T], connection: Connection, operation: OperationFactory[T]) -> None:
     """Read, and tell who waits. Who was cancelled no longer does, and their event loop may be closed by now."""
     tell: Callable[[], None]
+    if result.cancelled():  # before it began
+        return
     try:
         tell = partial(result.set_result, _read(connection, operation))
     except BaseException as error:  # raised where the read is waited for

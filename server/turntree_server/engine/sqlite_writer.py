@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from turntree.errors import TurntreeError, stopping
+from turntree.errors import ErrorReason, TurntreeError, exhausted, stopping
 
 from turntree_server import failpoints
 from turntree_server.engine.listeners import Listeners
@@ -21,6 +21,10 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+WAITING_MAX = 8_192
+"""How many mutations may wait; more are refused at once, since they would wait too long."""
+
+_OVERLOAD_RETRY_S = 0.2
 _BATCH_MAX = 256
 _EXTERNAL_CHANGE_POLL_S = 0.1
 
@@ -76,6 +80,9 @@ class SqliteWriter:
         with self._lock:
             if self._closed:
                 raise stopping()
+            if self._queue.qsize() >= WAITING_MAX:
+                limit = f"{WAITING_MAX} mutations that wait"
+                raise exhausted(ErrorReason.OVERLOADED, limit, retry_after_s=_OVERLOAD_RETRY_S)
             self._queue.put(work)
         result: T = await work.future
         return result
@@ -147,7 +154,8 @@ class SqliteWriter:
                 if failpoints.ON:
                     failpoints.hit("batch.begun")
                 for work in batch:
-                    _carry_out(connection, work)
+                    if not work.future.cancelled():  # else nobody waits for it any more
+                        _carry_out(connection, work)
                 if failpoints.ON:
                     failpoints.hit("batch.commit")
                 connection.execute("COMMIT")

@@ -6,18 +6,15 @@ from typing import cast
 
 from turntree import wire
 from turntree.model import Origin
-from turntree.store import Store
 from turntree.v1 import branch_pb2 as pb
 from turntree.v1.branch_pb2_grpc import BranchServiceServicer
 
+from turntree_server.service.gate import StoreOfCall
 from turntree_server.service.interceptor import Context
 
 
-class BranchService(BranchServiceServicer):
+class BranchService(StoreOfCall, BranchServiceServicer):
     """Forks, lists, compares and removes branches."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
 
     async def CreateBranch(self, request: pb.CreateBranchRequest, context: Context) -> pb.CreateBranchResponse:
         created = await self.store.create_branch(

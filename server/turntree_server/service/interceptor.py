@@ -1,9 +1,10 @@
-"""The outermost layer of every call: errors become statuses, and nothing else leaves the server."""
+"""The outermost layer of every call: a gate on the way in, statuses for errors on the way out."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, NoReturn
 
 import grpc
@@ -12,8 +13,11 @@ from turntree.errors import DeadlineExceeded, ErrorReason, Internal, InvalidArgu
 from turntree.rpc_errors import to_status
 
 from turntree_server import failpoints
+from turntree_server.service.gate import Gate
 
 log = logging.getLogger(__name__)
+
+_OPEN = "/grpc.health."
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -29,11 +33,15 @@ class Malformed:
         )
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Maps the errors of turntree to gRPC statuses with `ErrorInfo`, and any other to INTERNAL without its text.
+class Interceptor(grpc.aio.ServerInterceptor):
+    """Leads every call through the gate, and maps errors on the way out.
 
-    Cancellation passes through: a stream that swallowed it would leak.
+    Errors of turntree become gRPC statuses with `ErrorInfo`, and any other becomes INTERNAL without its text. Health is
+    open to all. Cancellation passes through: a stream that swallowed it would leak.
     """
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
 
     async def intercept_service(
         self,
@@ -41,15 +49,64 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
         handler: Any = await continuation(handler_call_details)
-        if handler is None or not handler_call_details.method.startswith("/turntree."):
+        if handler is None or handler_call_details.method.startswith(_OPEN):
             return handler
+        name = handler_call_details.method.rpartition("/")[2]
         read = _tolerant(handler.request_deserializer)
         write = handler.response_serializer
         if handler.request_streaming:
-            return grpc.stream_stream_rpc_method_handler(_guarded_call(handler.stream_stream), read, write)
+            return grpc.stream_stream_rpc_method_handler(self._stream_of_calls(handler.stream_stream), read, write)
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(_guarded_stream(handler.unary_stream), read, write)
-        return grpc.unary_unary_rpc_method_handler(_guarded_call(handler.unary_unary), read, write)
+            return grpc.unary_stream_rpc_method_handler(self._stream(name, handler.unary_stream), read, write)
+        return grpc.unary_unary_rpc_method_handler(self._call(name, handler.unary_unary), read, write)
+
+    def _call(self, name: str, handler: Callable[[Any, Context], Awaitable[Any]]) -> Any:
+        async def call(request: Any, context: Context) -> Any:
+            try:
+                caller = await self._gate.identify(context.invocation_metadata())
+                if isinstance(request, Malformed):
+                    request.refuse()
+                async with self._gate.call(caller, name):
+                    response = await handler(request, context)
+                if failpoints.ON:
+                    failpoints.hit("unary.end")
+                return response
+            except Exception as error:
+                await _abort(context, error)
+
+        return call
+
+    def _stream(self, name: str, handler: Callable[[Any, Context], AsyncGenerator[Any, None]]) -> Any:
+        async def stream(request: Any, context: Context) -> None:
+            try:
+                caller = await self._gate.identify(context.invocation_metadata())
+                if isinstance(request, Malformed):
+                    request.refuse()
+                async with self._gate.call(caller, name), self._gate.while_valid(caller):
+                    await _send(handler(request, context), context)
+            except Exception as error:
+                await _abort(context, error)
+
+        return stream
+
+    def _stream_of_calls(self, handler: Callable[[Any, Context], Any]) -> Any:
+        async def stream(requests: Any, context: Context) -> None:
+            try:
+                await self._gate.identify(context.invocation_metadata())
+                answer: Any = handler(requests, context)
+                await (_send(answer, context) if hasattr(answer, "__aiter__") else answer)
+            except Exception as error:
+                await _abort(context, error)
+
+        return stream
+
+
+async def _send(responses: AsyncGenerator[Any, None], context: Context) -> None:
+    async with aclosing(responses):
+        async for response in responses:
+            if failpoints.ON:
+                failpoints.hit("stream.message")
+            await context.write(response)
 
 
 def _tolerant(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -60,38 +117,6 @@ def _tolerant(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
             return Malformed()
 
     return read_or_mark
-
-
-def _guarded_call(handler: Callable[[Any, Context], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
-    async def call(request: Any, context: Context) -> Any:
-        try:
-            if isinstance(request, Malformed):
-                request.refuse()
-            response = await handler(request, context)
-            if failpoints.ON:
-                failpoints.hit("unary.end")
-            return response
-        except Exception as error:
-            await _abort(context, error)
-
-    return call
-
-
-def _guarded_stream(
-    handler: Callable[[Any, Context], AsyncIterator[Any]],
-) -> Callable[[Any, Context], AsyncIterator[Any]]:
-    async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-        try:
-            if isinstance(request, Malformed):
-                request.refuse()
-            async for response in handler(request, context):
-                if failpoints.ON:
-                    failpoints.hit("stream.message")
-                yield response
-        except Exception as error:
-            await _abort(context, error)
-
-    return stream
 
 
 async def _abort(context: Context, error: Exception) -> NoReturn:

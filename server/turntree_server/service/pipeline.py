@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
 import grpc.aio
-from turntree.errors import ErrorReason, InvalidArgument, stopping
+from turntree.errors import ErrorReason, InvalidArgument, Unauthenticated, stopping
 from turntree.rpc_errors import to_status_message
 from turntree.v1 import pipeline_pb2 as pb
 from turntree.v1.pipeline_pb2_grpc import PipelineServiceServicer
 
 from turntree_server import failpoints
+from turntree_server.access.caller import Caller
+from turntree_server.service.gate import Gate, caller_of_call
 from turntree_server.service.interceptor import Context, Malformed, to_turntree_error
 
 CALLS_AT_WORK_MAX = 1_024
@@ -23,18 +25,16 @@ Handler = Callable[[Any, Any], Awaitable[Any]]
 class PipelineService(PipelineServiceServicer):
     """Runs the calls of a stream side by side, on the handlers of the services they belong to."""
 
-    def __init__(self, services: Iterable[object]) -> None:
+    def __init__(self, services: Iterable[object], gate: Gate) -> None:
+        self._gate = gate
         self._ending = asyncio.Event()
         by_name = {name: getattr(service, name) for service in services for name in dir(service) if name[0].isupper()}
         fields = pb.PipelineCall.DESCRIPTOR.oneofs_by_name["request"].fields
-        self._handlers: dict[str, Handler] = {
-            field.name: by_name[field.message_type.name.removesuffix("Request")]
-            for field in fields
-            if field.message_type is not None
-        }
+        names = {field.name: field.message_type.name.removesuffix("Request") for field in fields if field.message_type}
+        self._handlers: dict[str, tuple[str, Handler]] = {field: (name, by_name[name]) for field, name in names.items()}
 
     async def Pipeline(self, request_iterator: AsyncIterator[pb.PipelineRequest], context: Context) -> None:  # type: ignore[override]
-        calls = _Calls(context, self._handlers)
+        calls = _Calls(context, self._handlers, self._gate, caller_of_call())
         reading = asyncio.create_task(self._read(context, calls))
         ending = asyncio.create_task(self._ending.wait())
         try:
@@ -42,7 +42,11 @@ class PipelineService(PipelineServiceServicer):
             if not reading.done():
                 await calls.finish()
                 raise stopping()
-            await reading
+            try:
+                await reading
+            except Unauthenticated:  # what was begun was allowed
+                await calls.finish()
+                raise
             await calls.finish()
         finally:
             reading.cancel()
@@ -59,6 +63,7 @@ class PipelineService(PipelineServiceServicer):
         while (request := await context.read()) is not grpc.aio.EOF:
             if isinstance(request, Malformed):
                 request.refuse()
+            calls.recognize_caller()
             for call in request.calls:
                 if calls.at_work >= CALLS_AT_WORK_MAX:
                     await calls.room()
@@ -68,9 +73,11 @@ class PipelineService(PipelineServiceServicer):
 class _Calls:
     """The calls of one stream that are at work, and the replies that wait to be sent."""
 
-    def __init__(self, context: Context, handlers: dict[str, Handler]) -> None:
+    def __init__(self, context: Context, handlers: dict[str, tuple[str, Handler]], gate: Gate, caller: Caller) -> None:
         self._context = context
         self._handlers = handlers
+        self._gate = gate
+        self._caller = caller
         self._tasks: set[asyncio.Task[None]] = set()
         self._replies: list[pb.PipelineReply] = []
         self._is_sending = False
@@ -79,6 +86,10 @@ class _Calls:
     def at_work(self) -> int:
         """How many calls are not done yet."""
         return len(self._tasks)
+
+    def recognize_caller(self) -> None:
+        """Look again whose stream this is; one whose credential is no longer valid ends with Unauthenticated."""
+        self._caller = self._gate.still(self._caller)
 
     def start(self, call: pb.PipelineCall) -> None:
         """Start a call."""
@@ -120,19 +131,19 @@ class _Calls:
             self._is_sending = False
 
     async def _reply(self, call: pb.PipelineCall) -> pb.PipelineReply:
-        name = call.WhichOneof("request")
+        field = call.WhichOneof("request")
         try:
-            if name is None:
+            if field is None:
                 limit = "one of the calls"
                 raise InvalidArgument(
                     ErrorReason.FIELD_REQUIRED, f"request is required: {limit}", field="request", limit=limit
                 )
             if failpoints.ON:
                 failpoints.hit("call.begin")
-            answer = self._handlers[name](getattr(call, name), self._context)
-            if call.HasField("timeout"):
-                async with asyncio.timeout(call.timeout.seconds + call.timeout.nanos / 1e9):
-                    return pb.PipelineReply(call_id=call.call_id, **{name: await answer})
-            return pb.PipelineReply(call_id=call.call_id, **{name: await answer})
+            name, handler = self._handlers[field]
+            timeout_s = call.timeout.seconds + call.timeout.nanos / 1e9 if call.HasField("timeout") else None
+            async with asyncio.timeout(timeout_s), self._gate.call(self._caller, name):
+                answer = await handler(getattr(call, field), self._context)
+                return pb.PipelineReply(call_id=call.call_id, **{field: answer})
         except Exception as error:
             return pb.PipelineReply(call_id=call.call_id, error=to_status_message(to_turntree_error(error)))

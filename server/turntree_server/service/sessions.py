@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from turntree import wire
-from turntree.store import Store
 from turntree.v1 import session_pb2 as pb
 from turntree.v1.session_pb2_grpc import SessionServiceServicer
 
+from turntree_server.service.gate import StoreOfCall
 from turntree_server.service.interceptor import Context
 
 
-class SessionService(SessionServiceServicer):
+class SessionService(StoreOfCall, SessionServiceServicer):
     """Writes, reads and watches conversations."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
 
     async def AddItems(self, request: pb.AddItemsRequest, context: Context) -> pb.AddItemsResponse:
         written = await self.store.add_items(

@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from turntree import wire
-from turntree.store import Store
 from turntree.v1 import turn_pb2 as pb
 from turntree.v1.turn_pb2_grpc import TurnServiceServicer
 
+from turntree_server.service.gate import StoreOfCall
 from turntree_server.service.interceptor import Context
 
 
-class TurnService(TurnServiceServicer):
+class TurnService(StoreOfCall, TurnServiceServicer):
     """Reads conversations by turns."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
 
     async def ListTurns(self, request: pb.ListTurnsRequest, context: Context) -> pb.ListTurnsResponse:
         page = await self.store.list_turns(

@@ -6,18 +6,15 @@ from typing import cast
 
 from turntree import wire
 from turntree.model import Usage, UsageGrouping
-from turntree.store import Store
 from turntree.v1 import usage_pb2 as pb
 from turntree.v1.usage_pb2_grpc import UsageServiceServicer
 
+from turntree_server.service.gate import StoreOfCall
 from turntree_server.service.interceptor import Context
 
 
-class UsageService(UsageServiceServicer):
+class UsageService(StoreOfCall, UsageServiceServicer):
     """Records and adds up token usage."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
 
     async def RecordUsage(self, request: pb.RecordUsageRequest, context: Context) -> pb.RecordUsageResponse:
         recorded = await self.store.record_usage(

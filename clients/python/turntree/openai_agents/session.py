@@ -39,6 +39,7 @@ from turntree.openai_agents.compaction import CompactionSnapshot, read_snapshot
 from turntree.openai_agents.history_cache import applied, cache_of
 from turntree.openai_agents.mutations import Mutations
 from turntree.store import Store, every
+from turntree.token import TokenSource
 
 T = TypeVar("T")
 R = TypeVar("R", bound="list[Any] | dict[Any, Any]")
@@ -59,8 +60,9 @@ class TurntreeSession:
     Args:
         session_id: The session.
         url: The store, as for `turntree.connect`; by default the environment's `TURNTREE_URL`, else `localhost:50051`.
-            Sessions of a process that name the same URL share one connection.
+            Sessions of a process that name the same URL and token share one connection.
         store: A store to use instead of a URL. It stays the caller's to close.
+        token: For a server that asks who calls, as for `turntree.connect`.
         session_settings: The SDK's settings; `limit` bounds `get_items`.
         logger: Where to log; by default this module's logger.
     """
@@ -73,6 +75,7 @@ class TurntreeSession:
         *,
         url: str | None = None,
         store: Store | None = None,
+        token: TokenSource | None = None,
         session_settings: SessionSettings | dict[str, Any] | None = None,
         logger: logging.Logger | None = None,
     ) -> None:
@@ -81,11 +84,19 @@ class TurntreeSession:
             raise InvalidArgument(
                 ErrorReason.FIELD_INVALID, "give a url or a store, not both", field="url", value=url, limit="no store"
             )
+        if token is not None and store is not None:
+            raise InvalidArgument(
+                ErrorReason.FIELD_INVALID,
+                "a store has its own token, give none beside it",
+                field="token",
+                value="(hidden)",
+                limit="no store",
+            )
         self.session_id = session_id
         self.session_settings = (
             SessionSettings() if session_settings is None else coerce_session_settings(session_settings)
         )
-        self._url = url or os.environ.get("TURNTREE_URL", URL_DEFAULT)
+        self._address = (url or os.environ.get("TURNTREE_URL", URL_DEFAULT), token)
         self._given_store = store
         self._acquired_store: Store | None = None
         self._closed = False
@@ -548,7 +559,7 @@ class TurntreeSession:
             return
         self._closed = True
         self._acquired_store = None
-        await shared_stores.release(self._url, self)
+        await shared_stores.release(self._address, self)
 
     async def __aenter__(self) -> Self:
         return self
@@ -601,7 +612,7 @@ class TurntreeSession:
         if self._given_store is not None:
             return self._given_store
         if self._acquired_store is None:
-            self._acquired_store = await shared_stores.acquire(self._url, self)
+            self._acquired_store = await shared_stores.acquire(self._address, self)
         return self._acquired_store
 
     def _read_pointer(self, branch_id: str | None) -> BranchPointer | None:

@@ -1,4 +1,4 @@
-"""One store for each URL in a process, however many sessions name it."""
+"""One store for each URL and token in a process, however many sessions name it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ from weakref import WeakSet
 from turntree.connect import open_store
 from turntree.openai_agents.mutations import to_its_end
 from turntree.store import Store
+from turntree.token import TokenSource
+
+Address = tuple[str, TokenSource | None]
+"""A URL, and the token for it."""
 
 
 @dataclass(slots=True)
@@ -22,42 +26,42 @@ class _Shared:
 
 
 _lock = threading.Lock()
-_shared: dict[str, _Shared] = {}
+_shared: dict[Address, _Shared] = {}
 
 
-async def acquire(url: str, holder: object) -> Store:
-    """The store of a URL for one holder, opened by whoever comes first. Give it back with `release`."""
+async def acquire(address: Address, holder: object) -> Store:
+    """The store of an address for one holder, opened by whoever comes first. Give it back with `release`."""
     with _lock:
-        shared = _shared.get(url)
+        shared = _shared.get(address)
         opens = shared is None
         if shared is None:
-            shared = _shared[url] = _Shared()
+            shared = _shared[address] = _Shared()
         shared.holders.add(holder)
     if opens:
-        await to_its_end(_open(url, shared))
+        await to_its_end(_open(address, shared))
     return await _opened(shared)
 
 
-async def release(url: str, holder: object) -> None:
-    """Give back the store of a URL, if the holder has it; the last one to do so closes it."""
+async def release(address: Address, holder: object) -> None:
+    """Give back the store of an address, if the holder has it; the last one to do so closes it."""
     with _lock:
-        shared = _shared.get(url)
+        shared = _shared.get(address)
         if shared is None or holder not in shared.holders:
             return
         shared.holders.discard(holder)
         if shared.holders:
             return
-        del _shared[url]
+        del _shared[address]
     await to_its_end(_close(shared))
 
 
-async def _open(url: str, shared: _Shared) -> None:
+async def _open(address: Address, shared: _Shared) -> None:
     try:
-        store = await open_store(url)
+        store = await open_store(*address)
     except BaseException as error:
         with _lock:
-            if _shared.get(url) is shared:
-                del _shared[url]
+            if _shared.get(address) is shared:
+                del _shared[address]
         shared.opened.set_exception(error)
     else:
         shared.opened.set_result(store)

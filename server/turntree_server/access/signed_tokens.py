@@ -1,0 +1,185 @@
+"""JSON Web Tokens: who signed them, for whom, until when, and what they say about their holder."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jwt
+from turntree.limits import invalid
+
+from turntree_server.access.caller import Caller, Role, check_namespace
+
+ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+SYMMETRIC = ("HS256", "HS384", "HS512")
+ALGORITHMS_DEFAULT = ("RS256", "ES256", "EdDSA")
+
+_FETCH_TIMEOUT_S = 5.0
+_KEYS_BYTES_MAX = 1024 * 1024
+_REFRESH_S = 300.0
+_REFRESH_S_MIN = 10.0
+_CACHED_MAX = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class JwtSettings:
+    """Which tokens are accepted.
+
+    Attributes:
+        jwks: The keys that sign them: a file, or an https URL.
+        audience: For whom they must be.
+        issuer: By whom they must be.
+        algorithms: How they may be signed.
+        role_claim: The claim that holds the role.
+        namespace_claim: The claim that holds the namespace.
+    """
+
+    jwks: str
+    audience: str
+    issuer: str
+    algorithms: Sequence[str] = ALGORITHMS_DEFAULT
+    role_claim: str = "turntree_role"
+    namespace_claim: str = "turntree_namespace"
+
+    def __post_init__(self) -> None:
+        if "://" in self.jwks and not self.jwks.startswith("https://"):
+            invalid("--jwks", self.jwks, "a file or an https:// URL")
+        for name, value in (("--jwt-audience", self.audience), ("--jwt-issuer", self.issuer)):
+            if not value.strip():
+                invalid(name, value, "given with --jwks, and not blank")
+        known = (*ASYMMETRIC, *SYMMETRIC)
+        for algorithm in self.algorithms:
+            if algorithm not in known:
+                invalid("--jwt-algorithms", algorithm, f"some of {', '.join(known)}")
+        if not self.algorithms:
+            invalid("--jwt-algorithms", "", f"some of {', '.join(known)}")
+
+
+@dataclass(frozen=True, slots=True)
+class _SigningKey:
+    """A key, and the one algorithm that it may be used with, if it says so."""
+
+    key: Any
+    algorithm: str | None
+
+
+class SignedTokens:
+    """Accepts tokens that one of the keys signed. `await refresh()` once before, and now and then."""
+
+    def __init__(self, settings: JwtSettings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.generation = 0
+        self._settings = settings
+        self._clock = clock
+        self._keys: dict[Any, _SigningKey] = {}
+        self._read_at = -_REFRESH_S
+        self._content = b""
+        self._reading = asyncio.Lock()
+        self._accepted: dict[str, Caller] = {}
+
+    async def refresh(self, *, key_is_missing: bool = False) -> None:
+        """Read the keys again: when they are old, or sooner when one is missing.
+
+        Raises:
+            InvalidArgument: FIELD_INVALID, when they cannot be read; those that were read before stay.
+        """
+        async with self._reading:
+            if self._clock() - self._read_at < (_REFRESH_S_MIN if key_is_missing or self._is_file else _REFRESH_S):
+                return
+            self._read_at = self._clock()
+            content = await asyncio.to_thread(self._fetch)
+            if content == self._content:
+                return
+            keys = _read_keys(content)
+            if not keys:
+                invalid("--jwks", self._settings.jwks, "a JSON Web Key Set with keys to verify signatures")
+            self._keys = keys
+            self._content = content
+            self._accepted.clear()
+            self.generation += 1
+
+    @property
+    def _is_file(self) -> bool:
+        return "://" not in self._settings.jwks
+
+    def _fetch(self) -> bytes:
+        where = self._settings.jwks
+        try:
+            if self._is_file:
+                return Path(where).read_bytes()
+            with urllib.request.urlopen(where, timeout=_FETCH_TIMEOUT_S) as response:  # noqa: S310 - https only
+                if not response.url.startswith("https://"):
+                    invalid("--jwks", where, "an https:// URL that leads to no other")
+                return bytes(response.read(_KEYS_BYTES_MAX))
+        except OSError as error:
+            invalid("--jwks", where, f"a file or URL that can be read ({getattr(error, 'reason', error.strerror)})")
+
+    def misses_key_of(self, token: str) -> bool:
+        """Whether the token names a key that is not known, and may be a new one."""
+        try:
+            return jwt.get_unverified_header(token).get("kid") not in self._keys
+        except jwt.PyJWTError:
+            return False
+
+    def find(self, token: str) -> Caller | None:
+        """Whose token this is; None when it is not accepted. One that was accepted before is not verified again."""
+        known = self._accepted.get(token)
+        if known is not None:
+            return known
+        try:
+            caller = self._verified(token)
+        except (jwt.PyJWTError, ValueError, TypeError):
+            return None
+        if len(self._accepted) >= _CACHED_MAX:
+            self._accepted.clear()
+        self._accepted[token] = caller
+        return caller
+
+    def _verified(self, token: str) -> Caller:
+        settings = self._settings
+        header = jwt.get_unverified_header(token)
+        algorithm = str(header.get("alg"))
+        key = self._keys.get(header.get("kid"))
+        if key is None and "kid" not in header and len(self._keys) == 1:
+            (key,) = self._keys.values()
+        # The algorithm is the operator's choice and the key's, never the token's alone. The key is handed over as what
+        # it is, not as bytes, so that none can serve another algorithm than its own.
+        if key is None or algorithm not in settings.algorithms:
+            raise jwt.InvalidKeyError
+        if key.algorithm not in (None, algorithm):
+            raise jwt.InvalidAlgorithmError
+        claims = jwt.decode(
+            token,
+            key.key,
+            algorithms=[algorithm],
+            audience=settings.audience,
+            issuer=settings.issuer,
+            options={"require": ["exp", "aud", "iss", "sub"]},
+        )
+        return Caller(
+            credential=f"jwt:{claims['sub']}",
+            role=Role(str(claims.get(settings.role_claim))),
+            namespace=check_namespace(settings.namespace_claim, claims.get(settings.namespace_claim)),
+            expires_at=float(claims["exp"]),
+            token=token,
+        )
+
+
+def _read_keys(content: bytes) -> dict[Any, _SigningKey]:
+    """The keys of a JSON Web Key Set that verify signatures, by id; those of unknown kinds are left out."""
+    keys: dict[Any, _SigningKey] = {}
+    try:
+        listed = json.loads(content)["keys"]
+    except (ValueError, TypeError, KeyError):
+        return keys
+    for jwk in listed if isinstance(listed, list) else ():
+        if isinstance(jwk, dict) and jwk.get("use") in (None, "sig"):
+            with contextlib.suppress(jwt.PyJWTError, ValueError, TypeError):
+                keys[jwk.get("kid")] = _SigningKey(jwt.PyJWK(jwk).key, jwk.get("alg"))
+    return keys

@@ -1,0 +1,65 @@
+"""How much a database may hold: sessions and bytes, checked within the mutation that adds to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from turntree.errors import ErrorReason, exhausted
+
+from turntree_server.operations.statement import Operation, Query
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What a database may hold; 0 for no limit.
+
+    Attributes:
+        sessions_max: How many sessions.
+        bytes_max: How many bytes; what deletions freed is not counted.
+    """
+
+    sessions_max: int = 0
+    bytes_max: int = 0
+
+
+NO_QUOTA = Quota()
+
+
+def within(quota: Quota, session_id: str, operation: Operation[T]) -> Operation[T]:
+    """Carry out a mutation that adds to a session, if there is room.
+
+    Raises:
+        ResourceExhausted: QUOTA_EXCEEDED; nothing was written.
+    """
+    try:
+        if quota.bytes_max:
+            yield from _require_bytes(quota.bytes_max)
+        if quota.sessions_max:
+            yield from _require_session(quota.sessions_max, session_id)
+    except BaseException:
+        operation.close()
+        raise
+    return (yield from operation)
+
+
+def _require_bytes(bytes_max: int) -> Operation[None]:
+    rows = yield Query(
+        """
+        SELECT (page_count - freelist_count) * page_size
+        FROM pragma_page_count, pragma_freelist_count, pragma_page_size
+        """
+    )
+    if rows[0][0] >= bytes_max:
+        raise exhausted(ErrorReason.QUOTA_EXCEEDED, f"{bytes_max} bytes")
+
+
+def _require_session(sessions_max: int, session_id: str) -> Operation[None]:
+    known = yield Query("SELECT 1 FROM agent_sessions WHERE session_id = ?", (session_id,))
+    if known:
+        return
+    rows = yield Query("SELECT COUNT(*) FROM (SELECT 1 FROM agent_sessions LIMIT ?)", (sessions_max,))
+    if rows[0][0] >= sessions_max:
+        raise exhausted(ErrorReason.QUOTA_EXCEEDED, f"{sessions_max} sessions")

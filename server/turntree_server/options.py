@@ -1,0 +1,124 @@
+"""The options of `turntree serve` beyond the database and the address: who may call, and how much."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from turntree.limits import invalid
+
+from turntree_server.access.signed_tokens import ALGORITHMS_DEFAULT, JwtSettings
+from turntree_server.settings import DATABASE_DEFAULT, LoadLimits, Settings, TlsSettings, read_listen
+
+_LOAD_HELP = {
+    "calls_max": "calls of one credential at once",
+    "watches_max": "watches of one credential at once",
+    "rate_max": "calls a second of one credential; 0 for no limit",
+    "sessions_max": "sessions of one namespace; 0 for no limit",
+    "bytes_max": "bytes of one namespace; 0 for no limit",
+    "namespaces_max": "namespaces whose databases are open at once",
+    "streams_max": "calls and streams of one connection at once; more wait at the client",
+    "handshake_s": "seconds that a connection may take to be set up",
+    "connection_age_s": "seconds after which a connection is closed in good order; 0 for never",
+}
+
+
+def add_access_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that decide who may call."""
+    group = parser.add_argument_group("access")
+    group.add_argument(
+        "--data-dir", metavar="DIR", type=Path, help="serve a database for each namespace, in this folder"
+    )
+    group.add_argument("--tls-cert", metavar="FILE", type=Path, help="speak TLS with this certificate chain, in PEM")
+    group.add_argument("--tls-key", metavar="FILE", type=Path, help="the private key of --tls-cert, in PEM")
+    group.add_argument(
+        "--tls-client-ca", metavar="FILE", type=Path, help="let in only clients with a certificate signed by these"
+    )
+    group.add_argument("--keys-file", metavar="FILE", type=Path, help="accept the API keys of `turntree keys`")
+    group.add_argument("--jwks", metavar="FILE|URL", help="accept JSON Web Tokens signed by one of these keys")
+    group.add_argument("--jwt-audience", metavar="NAME", default="", help="for whom tokens must be")
+    group.add_argument("--jwt-issuer", metavar="NAME", default="", help="by whom tokens must be")
+    group.add_argument(
+        "--jwt-algorithms",
+        metavar="NAMES",
+        default=",".join(ALGORITHMS_DEFAULT),
+        help="how tokens may be signed (default: %(default)s)",
+    )
+    for claim in ("role", "namespace"):
+        name = f"turntree_{claim}"
+        group.add_argument(
+            f"--jwt-{claim}-claim", metavar="CLAIM", default=name, help=f"the claim with the {claim} (default: {name})"
+        )
+    group.add_argument(
+        "--insecure", action="store_true", help="listen beyond this machine also without TLS and credentials"
+    )
+
+
+def add_load_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how much the server takes on."""
+    group = parser.add_argument_group("limits")
+    for limit in fields(LoadLimits):
+        kind: Any = type(limit.default)
+        group.add_argument(
+            option_of(limit.name),
+            dest=limit.name,
+            metavar="NUMBER",
+            type=kind,
+            default=limit.default,
+            help=f"{_LOAD_HELP[limit.name]} (default: %(default)s)",
+        )
+
+
+def option_of(limit: str) -> str:
+    """The option that sets a limit."""
+    return "--" + limit.removesuffix("_s").replace("_", "-")
+
+
+def read_settings(arguments: argparse.Namespace) -> Settings:
+    """The settings that a command line asks for.
+
+    Raises:
+        InvalidArgument: FIELD_INVALID, naming the option.
+    """
+    host, port = read_listen(arguments.listen)
+    if arguments.data_dir is not None and arguments.db is not None:
+        invalid("--db", arguments.db, "absent when --data-dir is given")
+    db = arguments.db if arguments.db is not None else os.environ.get("TURNTREE_DB", DATABASE_DEFAULT)
+    return Settings(
+        db=db,
+        data_dir=arguments.data_dir,
+        host=host,
+        port=port,
+        grace_s=arguments.grace,
+        tls=_tls(arguments),
+        keys_file=arguments.keys_file,
+        jwt=_jwt(arguments),
+        insecure=arguments.insecure,
+        load=LoadLimits(**{limit.name: getattr(arguments, limit.name) for limit in fields(LoadLimits)}),
+    )
+
+
+def _tls(arguments: argparse.Namespace) -> TlsSettings | None:
+    cert, key, client_ca = arguments.tls_cert, arguments.tls_key, arguments.tls_client_ca
+    if cert is None and key is None and client_ca is None:
+        return None
+    for option, value in (("--tls-cert", cert), ("--tls-key", key)):
+        if value is None:
+            invalid(option, "", "a file: TLS needs both --tls-cert and --tls-key")
+    return TlsSettings(cert, key, client_ca)
+
+
+def _jwt(arguments: argparse.Namespace) -> JwtSettings | None:
+    if arguments.jwks is None:
+        return None
+    return JwtSettings(
+        arguments.jwks,
+        arguments.jwt_audience,
+        arguments.jwt_issuer,
+        tuple(name.strip() for name in arguments.jwt_algorithms.split(",") if name.strip()),
+        arguments.jwt_role_claim,
+        arguments.jwt_namespace_claim,
+    )

@@ -1,0 +1,94 @@
+"""TLS: certificates from files, looked at again at each handshake, so that new ones need no restart."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from pathlib import Path
+from typing import NoReturn
+
+import grpc
+from turntree.errors import InvalidArgument
+from turntree.limits import invalid
+
+log = logging.getLogger(__name__)
+
+
+class CertificateFiles:
+    """A certificate chain with its private key, and the authorities whose clients are let in.
+
+    Args:
+        cert: The chain, in PEM.
+        key: The private key, in PEM, without a password.
+        client_ca: The authorities that sign certificates of clients; None when clients need none.
+    """
+
+    def __init__(self, cert: Path, key: Path, client_ca: Path | None) -> None:
+        self._cert = cert
+        self._key = key
+        self._client_ca = client_ca
+        self._stamp: object = None
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """What a port with TLS is opened with.
+
+        Raises:
+            InvalidArgument: FIELD_INVALID, when a file cannot be read or they do not belong together.
+        """
+        self._stamp = self._stamp_now()
+        credentials: grpc.ServerCredentials = grpc.dynamic_ssl_server_credentials(
+            self._read(),
+            self._read_if_changed,  # type: ignore[arg-type] # None is for no change
+            require_client_authentication=self._client_ca is not None,
+        )
+        return credentials
+
+    def _read_if_changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """Called at each handshake; None keeps what is in use, also while files are being replaced one by one."""
+        stamp = self._stamp_now()
+        if stamp == self._stamp:
+            return None
+        try:
+            configuration = self._read()
+            if stamp != self._stamp_now():
+                return None
+        except InvalidArgument as error:
+            self._stamp = stamp
+            log.error("new certificates cannot be used, those before stay: %s", error)
+            return None
+        self._stamp = stamp
+        log.info("certificates were read again")
+        return configuration
+
+    def _read(self) -> grpc.ServerCertificateConfiguration:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            chain, key = self._cert.read_bytes(), self._key.read_bytes()
+            context.load_cert_chain(self._cert, self._key, password=_no_password)
+        except (OSError, ValueError) as error:
+            invalid("--tls-cert, --tls-key", f"{self._cert}, {self._key}", f"a certificate and its key ({_why(error)})")
+        if self._client_ca is None:
+            return grpc.ssl_server_certificate_configuration([(key, chain)])
+        try:
+            authorities = self._client_ca.read_bytes()
+            context.load_verify_locations(self._client_ca)
+        except OSError as error:
+            invalid("--tls-client-ca", self._client_ca, f"a file of certificates ({_why(error)})")
+        return grpc.ssl_server_certificate_configuration([(key, chain)], authorities)
+
+    def _stamp_now(self) -> object:
+        files = [file for file in (self._cert, self._key, self._client_ca) if file is not None]
+        try:
+            states = [file.stat() for file in files]
+        except OSError:
+            return None
+        return [(state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size) for state in states]
+
+
+def _no_password() -> NoReturn:
+    raise ValueError("the key needs a password")
+
+
+def _why(error: Exception) -> str:
+    reason = error.reason if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None)
+    return str(reason or error).lower().replace("_", " ")
