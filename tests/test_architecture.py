@@ -150,7 +150,6 @@ ROOMS: Mapping[str, set[str]] = {
         "turntree_server.engine.sqlite_driver",
         "turntree_server.keys_command",
         "turntree_server.options",
-        "turntree_server.settings",
         "asyncio",
     },
     "turntree_server.__main__": {"turntree_server.cli"},

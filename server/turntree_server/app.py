@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 _EXPIRY_SWEEP_S = 30.0
 _REFRESH_S = 1.0
-_PING_MS_MIN = 1_000
+PING_MS_MIN = 1_000
 _PINGS_TOO_OFTEN_MAX = 3
 _LAST_CALLS_MS = 10_000
 

@@ -19,8 +19,7 @@ from turntree_server import __version__
 from turntree_server.app import AddressInUse, Server, serve
 from turntree_server.engine.sqlite_driver import SQLITE_VERSION, require_sound_sqlite
 from turntree_server.keys_command import add_keys_command
-from turntree_server.options import add_access_options, add_load_options, read_settings
-from turntree_server.settings import DATABASE_DEFAULT, GRACE_S_DEFAULT, LISTEN_DEFAULT
+from turntree_server.options import add_serve_options, read_settings
 
 
 def main() -> None:
@@ -38,25 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     serving = commands.add_parser("serve", help="serve a database until SIGTERM or SIGINT")
-    serving.add_argument(
-        "--db",
-        help=f"the SQLite file, made if it does not exist (environment: TURNTREE_DB; default: {DATABASE_DEFAULT})",
-    )
-    serving.add_argument(
-        "--listen",
-        metavar="HOST:PORT",
-        default=os.environ.get("TURNTREE_LISTEN", LISTEN_DEFAULT),
-        help="where to listen; port 0 picks a free port (environment: TURNTREE_LISTEN; default: %(default)s)",
-    )
-    serving.add_argument(
-        "--grace",
-        metavar="SECONDS",
-        type=float,
-        default=GRACE_S_DEFAULT,
-        help="how long a shutdown waits for what is in flight (default: %(default)s)",
-    )
-    add_access_options(serving)
-    add_load_options(serving)
+    add_serve_options(serving)
     serving.set_defaults(run=_serve)
 
     add_keys_command(commands)

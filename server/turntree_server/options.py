@@ -1,4 +1,4 @@
-"""The options of `turntree serve` beyond the database and the address: who may call, and how much."""
+"""The options of `turntree serve`: what it serves and where, who may call, and how much."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from typing import Any
 from turntree.limits import invalid
 
 from turntree_server.access.signed_tokens import ALGORITHMS_DEFAULT, JwtSettings
-from turntree_server.settings import DATABASE_DEFAULT, LoadLimits, Settings, TlsSettings, read_listen
+from turntree_server.settings import (
+    DATABASE_DEFAULT,
+    GRACE_S_DEFAULT,
+    LISTEN_DEFAULT,
+    LoadLimits,
+    Settings,
+    TlsSettings,
+    read_listen,
+)
 
 _LOAD_HELP = {
     "calls_max": "calls of one credential at once",
@@ -26,8 +34,30 @@ _LOAD_HELP = {
 }
 
 
-def add_access_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that decide who may call."""
+def add_serve_options(serving: argparse.ArgumentParser) -> None:
+    """Add all options."""
+    serving.add_argument(
+        "--db",
+        help=f"the SQLite file, made if it does not exist (environment: TURNTREE_DB; default: {DATABASE_DEFAULT})",
+    )
+    serving.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        default=os.environ.get("TURNTREE_LISTEN", LISTEN_DEFAULT),
+        help="where to listen; port 0 picks a free port (environment: TURNTREE_LISTEN; default: %(default)s)",
+    )
+    serving.add_argument(
+        "--grace",
+        metavar="SECONDS",
+        type=float,
+        default=GRACE_S_DEFAULT,
+        help="how long a shutdown waits for what is in flight (default: %(default)s)",
+    )
+    _add_access_options(serving)
+    _add_load_options(serving)
+
+
+def _add_access_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("access")
     group.add_argument(
         "--data-dir", metavar="DIR", type=Path, help="serve a database for each namespace, in this folder"
@@ -57,8 +87,7 @@ def add_access_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_load_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say how much the server takes on."""
+def _add_load_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits")
     for limit in fields(LoadLimits):
         kind: Any = type(limit.default)

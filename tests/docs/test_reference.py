@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -11,8 +12,13 @@ from turntree import limits
 from turntree.errors import CLASS_BY_REASON, ErrorReason
 from turntree.openai_agents import TurntreeSession
 from turntree.rpc_errors import CODE_BY_CLASS
+from turntree_server import app
+from turntree_server.engine import sqlite_writer
 from turntree_server.engine.migrate import migrate
 from turntree_server.engine.sqlite_driver import Connection, connect
+from turntree_server.options import add_serve_options
+from turntree_server.service import pipeline
+from turntree_server.settings import DATABASE_DEFAULT
 
 from tests.docs.pages import GUIDE, REFERENCE, ROOT, table
 
@@ -93,3 +99,32 @@ def test_every_method_of_a_session_is_in_the_guide() -> None:
     guide = (GUIDE / "sessions.md").read_text()
     methods = [name for name, value in vars(TurntreeSession).items() if callable(value) and not name.startswith("_")]
     assert [name for name in methods if f"{name}(" not in guide] == []
+
+
+def test_every_option_of_the_server_is_listed_with_its_default() -> None:
+    """The page of options lists exactly those of `turntree serve`, each with the default that it has."""
+    parser = argparse.ArgumentParser()
+    add_serve_options(parser)
+    of_the_code = {
+        action.option_strings[0]: str(action.default) if action.default not in (None, "", False) else ""
+        for action in parser._actions
+        if action.dest != "help"
+    }
+    page = REFERENCE / "server.md"
+    listed = {}
+    for line in page.read_text().splitlines():
+        if line.startswith("| `--"):
+            option, default = (cell.strip() for cell in line.split("|")[1:3])
+            listed[option.strip("`")] = default.strip("`") if default not in ("none", "off") else ""
+    of_the_code["--db"] = DATABASE_DEFAULT
+    assert listed == of_the_code
+
+
+def test_every_fixed_limit_of_the_server_is_that_of_the_code() -> None:
+    """The limits that no option sets are listed with their values."""
+    listed = {row["constant"].strip("`"): int(row["value"]) for row in table(REFERENCE / "server.md", "limit")}
+    assert listed == {
+        "WAITING_MAX": sqlite_writer.WAITING_MAX,
+        "CALLS_AT_WORK_MAX": pipeline.CALLS_AT_WORK_MAX,
+        "PING_MS_MIN": app.PING_MS_MIN,
+    }

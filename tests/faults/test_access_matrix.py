@@ -205,7 +205,6 @@ async def outcome(guarded: Guarded, rpc: Rpc, request: Message, authorization: s
 
 def _described(error: grpc.aio.AioRpcError) -> str:
     seen = read_refusal(error)
-    print(seen)
     return f"{seen.code.name} {seen.reason.removeprefix('ERROR_REASON_')}"
 
 
@@ -300,14 +299,13 @@ ABSENT = {
 async def test_what_is_foreign_looks_like_what_is_absent(tmp_path: Path) -> None:
     """With ids and cursors of another namespace, every RPC answers exactly as with ids that nobody has."""
     async with guarded(tmp_path) as running:
-        other = f"Bearer {new_key(running.keys.file, 'other', Role.ADMIN, 'other')}"
-        nobody = f"Bearer {new_key(running.keys.file, 'nobody', Role.ADMIN, 'nobody')}"
-        await running.know_new_keys()
-        for name, rpc in RPCS.items():
+        for number, (name, rpc) in enumerate(RPCS.items()):
+            other = f"Bearer {running.keys.signer.token('admin', f'other-{number}')}"
             fields = VALID[name](running.world)
             foreign = await outcome(running, rpc, rpc.request(**fields), other)
+            own = f"Bearer {running.keys.signer.token('admin', f'own-{number}')}"
             renamed = {**fields, **({"session_id": "nobody has this"} if "session_id" in fields else {})}
-            absent = await outcome(running, rpc, rpc.request(**renamed), nobody)
+            absent = await outcome(running, rpc, rpc.request(**renamed), own)
             assert foreign == absent == ABSENT.get(name, absent), name
         async with RemoteStore(running.server.address, token=new_key(running.keys.file, "again")) as store:
             await running.know_new_keys()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import TypeVar
 
 from turntree.model import MAIN, BranchPointer, DeltaKind, ItemsDelta, Page
@@ -48,3 +49,9 @@ async def pages_of(fetch: Callable[[str], Awaitable[Page[T]]]) -> list[tuple[T, 
         page = await fetch(page.next_page_token)
         pages.append(page.entries)
     return pages
+
+
+def ended(watch: AsyncIterator[T]) -> aclosing[AsyncGenerator[T, None]]:
+    """A watch or stream that ends with the block in which it is read."""
+    assert isinstance(watch, AsyncGenerator)
+    return aclosing(watch)

@@ -33,9 +33,10 @@ class ServerProcess:
         listen: str = "127.0.0.1:0",
         command: Sequence[str | Path] = (_COMMAND,),
         environment: Mapping[str, str] | None = None,
+        options: Sequence[str] = (),
     ) -> ServerProcess:
-        """Start a server on a database file, and wait until it says that it answers."""
-        process = launch(db, listen=listen, command=command, environment=environment)
+        """Start a server on a database file, or on what the options name, and wait until it says that it answers."""
+        process = launch(db, listen=listen, command=command, environment=environment, options=options)
         assert process.stdout is not None
         announced, _, _ = select.select([process.stdout], [], [], _STARTED_WITHIN_S)
         line = process.stdout.readline() if announced else ""
@@ -80,11 +81,13 @@ def launch(
     listen: str = "127.0.0.1:0",
     command: Sequence[str | Path] = (_COMMAND,),
     environment: Mapping[str, str] | None = None,
+    options: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
     """Start a server's process and wait for nothing. What it logs goes to `log_of(db)`."""
+    served = () if "--data-dir" in options else ("--db", db)
     with log_of(db).open("a") as log:
         return subprocess.Popen(
-            [*command, "serve", "--db", db, "--listen", listen],
+            [*command, "serve", *served, "--listen", listen, *options],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

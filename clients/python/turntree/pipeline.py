@@ -177,7 +177,10 @@ class Pipeline:
                     else:
                         answer.set_result(reply)
         except grpc.aio.AioRpcError as rpc_error:
-            error = from_rpc_error(rpc_error, self._target)
+            # When a stream ends during a write, gRPC may put an INTERNAL of its own in place of the status that came.
+            # The next attempt learns the true one.
+            if rpc_error.code() is not grpc.StatusCode.INTERNAL or rpc_error.trailing_metadata():
+                error = from_rpc_error(rpc_error, self._target)
         finally:
             self._break(stream, error)
             # An event loop that closes cancels this task and waits for it. The stream must have ended by then, or its

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import ssl
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 
-_WITHIN_S = 2.0
+_WITHIN_S = 5.0
 _ALPN = "h2"
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # and an empty SETTINGS frame
-_SETTINGS = 4
+_FRAME_HEAD_BYTES = 9
+_SETTINGS = b"\x04"  # the type of the frame with which a server of HTTP/2 begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,52 +38,64 @@ class TlsFiles:
         return context
 
 
+class _Seen(Enum):
+    """What a server does when somebody connects."""
+
+    GREETS = auto()
+    """It speaks HTTP/2."""
+    CLOSES = auto()
+    """It takes the connection, with TLS if that was asked for, and ends it."""
+    SPEAKS_NO_TLS = auto()
+    NOTHING = auto()
+
+
 async def what_is_wrong(target: str, tls: TlsFiles | None) -> str | None:
     """Say in a few words why a connection to a server cannot be made; None when that is not known.
 
     It makes one connection, or two, to find out, and waits a few seconds at most.
     """
     host, _, port = target.rpartition(":")
-    host = host.strip("[]")
+    if tls is None:
+        seen = await _look(host, port, _unverified())
+        return "it speaks TLS: use turntrees://" if seen in (_Seen.GREETS, _Seen.CLOSES) else None
     try:
-        if tls is None:
-            return "it speaks TLS: use turntrees://" if await _speaks(host, port, _unverified()) else None
-        if await _speaks(host, port, tls.context()):
-            return None
-        return "it does not speak TLS: use turntree://" if await _speaks(host, port, None) else None
+        seen = await _look(host, port, tls.context())
     except ssl.SSLCertVerificationError as error:
         return f"its certificate is not trusted: {error.verify_message}"
-    except ssl.SSLError as error:
-        if _asks_for_a_certificate(error):
-            return "it asks for a certificate of the client that it trusts: use ?cert_file=PATH&key_file=PATH"
-        return "it does not speak TLS: use turntree://" if await _speaks(host, port, None) else None
-    except (OSError, TimeoutError):
-        return None
+    if seen is _Seen.CLOSES:
+        return "it asks for a certificate of the client that it trusts: use ?cert_file=PATH&key_file=PATH"
+    if seen is _Seen.SPEAKS_NO_TLS and await _look(host, port, None) is _Seen.GREETS:
+        return "it does not speak TLS: use turntree://"
+    return None
 
 
-async def _speaks(host: str, port: str, context: ssl.SSLContext | None) -> bool:
-    """Whether a server greets as HTTP/2 does, over TLS or without."""
+async def _look(host: str, port: str, context: ssl.SSLContext | None) -> _Seen:
+    """Connect, with TLS if there is a context, and look what the server does; nothing is sent.
+
+    Raises:
+        ssl.SSLCertVerificationError: The server's certificate is not trusted.
+    """
+    connected = False
     try:
         async with asyncio.timeout(_WITHIN_S):
-            reader, writer = await asyncio.open_connection(host, int(port), ssl=context)
+            reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=context)
+            connected = True
             try:
-                writer.write(_PREFACE)
-                greeting = await reader.read(9)
-                return len(greeting) > 3 and greeting[3] == _SETTINGS
+                greeting = await reader.read(_FRAME_HEAD_BYTES)
             finally:
                 writer.close()
-                with contextlib.suppress(OSError, TimeoutError):
+                with contextlib.suppress(OSError):
                     await writer.wait_closed()
+            return _Seen.GREETS if greeting[3:4] == _SETTINGS else _Seen.CLOSES
+    except ssl.SSLCertVerificationError:
+        raise
     except ssl.SSLError as error:
-        if context is None or context.check_hostname:
-            raise
-        return _asks_for_a_certificate(error)  # and so it speaks TLS
-    except (OSError, TimeoutError):
-        return False
-
-
-def _asks_for_a_certificate(error: ssl.SSLError) -> bool:
-    return "CERTIFICATE" in (error.reason or "")
+        refused = connected or "CERTIFICATE" in (error.reason or "")
+        return _Seen.CLOSES if refused else _Seen.SPEAKS_NO_TLS
+    except TimeoutError:
+        return _Seen.NOTHING
+    except OSError:
+        return _Seen.CLOSES if connected else _Seen.NOTHING
 
 
 def _unverified() -> ssl.SSLContext:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
 from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
-from turntree.errors import DeadlineExceeded, ErrorReason, Internal, InvalidArgument, TurntreeError
+from turntree.errors import DeadlineExceeded, ErrorReason, Internal, InvalidArgument, TurntreeError, Unauthenticated
 from turntree.rpc_errors import to_status
 
 from turntree_server import failpoints
@@ -18,6 +19,7 @@ from turntree_server.service.gate import Gate
 log = logging.getLogger(__name__)
 
 _OPEN = "/grpc.health."
+_FIRST_MESSAGE_S = 1.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -92,7 +94,11 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def _stream_of_calls(self, handler: Callable[[Any, Context], Any]) -> Any:
         async def stream(requests: Any, context: Context) -> None:
             try:
-                await self._gate.identify(context.invocation_metadata())
+                try:
+                    await self._gate.identify(context.invocation_metadata())
+                except Unauthenticated:
+                    await _first_message(context)
+                    raise
                 answer: Any = handler(requests, context)
                 await (_send(answer, context) if hasattr(answer, "__aiter__") else answer)
             except Exception as error:
@@ -101,8 +107,14 @@ class Interceptor(grpc.aio.ServerInterceptor):
         return stream
 
 
+async def _first_message(context: Context) -> None:
+    """Let a client end its first write before it is refused: gRPC in Python does not tell the status to who writes."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(context.read(), _FIRST_MESSAGE_S)
+
+
 async def _send(responses: AsyncGenerator[Any, None], context: Context) -> None:
-    async with aclosing(responses):
+    async with contextlib.aclosing(responses):
         async for response in responses:
             if failpoints.ON:
                 failpoints.hit("stream.message")

@@ -90,5 +90,6 @@ def _no_password() -> NoReturn:
 
 
 def _why(error: Exception) -> str:
-    reason = error.reason if isinstance(error, ssl.SSLError) else getattr(error, "strerror", None)
-    return str(reason or error).lower().replace("_", " ")
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "not PEM").lower().replace("_", " ")
+    return f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else str(error)
