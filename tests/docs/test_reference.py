@@ -106,7 +106,7 @@ def test_every_option_of_the_server_is_listed_with_its_default() -> None:
     parser = argparse.ArgumentParser()
     add_serve_options(parser)
     of_the_code = {
-        action.option_strings[0]: str(action.default) if action.default not in (None, "", False) else ""
+        action.option_strings[0]: "" if action.default is None or action.default is False else str(action.default)
         for action in parser._actions
         if action.dest != "help"
     }

@@ -121,6 +121,11 @@ REFUSED: dict[str, tuple[Callable[[Keys], str | None], str]] = {
         _bearer(lambda keys: _forged("HS256", keys.signer, keys.signer.public_pem)),
         INVALID,
     ),
+    "a token nested without end": (
+        _bearer(lambda _: urlsafe_b64encode(b"[" * 4_500).decode().rstrip("=") + ".e30.e30"),
+        INVALID,
+    ),
+    "a token that ends at infinity": (_bearer(lambda keys: keys.signer.token(exp=float("inf"))), INVALID),
     "a token without a role": (_bearer(lambda keys: keys.signer.token(turntree_role=None)), INVALID),
     "a token with a role that is none": (_bearer(lambda keys: keys.signer.token("root")), INVALID),
     "a token without a namespace": (_bearer(lambda keys: keys.signer.token(turntree_namespace=None)), INVALID),

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 _HEADER = "authorization"
 _SCHEME = "bearer"
-_TOKEN_CHARACTERS_MAX = 16 * 1024
+_TOKEN_CHARACTERS_MAX = 8 * 1024
 
 
 class Authenticator:

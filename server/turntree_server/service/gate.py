@@ -115,6 +115,11 @@ class Gate:
         self._load.forget_idle()
         for until, caller in tuple(self._streams.items()):
             try:
-                self._streams[until] = self._authenticator.still(caller)
+                now = self._authenticator.still(caller)
             except Unauthenticated:
+                now = None
+            if now is not None and now.namespace == caller.namespace:
+                self._streams[until] = now
+            else:
+                del self._streams[until]
                 until.reschedule(asyncio.get_running_loop().time())
