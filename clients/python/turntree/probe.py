@@ -45,6 +45,8 @@ class _Seen(Enum):
     """It speaks HTTP/2."""
     CLOSES = auto()
     """It takes the connection, with TLS if that was asked for, and ends it."""
+    IS_SILENT = auto()
+    """It takes the connection, with TLS if that was asked for, and says nothing."""
     SPEAKS_NO_TLS = auto()
     NOTHING = auto()
 
@@ -57,7 +59,7 @@ async def what_is_wrong(target: str, tls: TlsFiles | None) -> str | None:
     host, _, port = target.rpartition(":")
     if tls is None:
         seen = await _look(host, port, _unverified())
-        return "it speaks TLS: use turntrees://" if seen in (_Seen.GREETS, _Seen.CLOSES) else None
+        return "it speaks TLS: use turntrees://" if seen not in (_Seen.SPEAKS_NO_TLS, _Seen.NOTHING) else None
     try:
         seen = await _look(host, port, tls.context())
     except ssl.SSLCertVerificationError as error:
@@ -93,7 +95,7 @@ async def _look(host: str, port: str, context: ssl.SSLContext | None) -> _Seen:
         refused = connected or "CERTIFICATE" in (error.reason or "")
         return _Seen.CLOSES if refused else _Seen.SPEAKS_NO_TLS
     except TimeoutError:
-        return _Seen.NOTHING
+        return _Seen.IS_SILENT if connected else _Seen.NOTHING
     except OSError:
         return _Seen.CLOSES if connected else _Seen.NOTHING
 
