@@ -81,12 +81,12 @@ async def test_callers_wait_for_one_new_stream(tmp_path: Path, monkeypatch: pyte
             await store.add_items("s", turns(1))
             stub = store._connection().pipeline._stub
             opened = 0
-            method: Callable[[], object] = stub.Pipeline
+            method: Callable[..., object] = stub.Pipeline
 
-            def count() -> object:
+            def count(**options: object) -> object:
                 nonlocal opened
                 opened += 1
-                return method()
+                return method(**options)
 
             monkeypatch.setattr(stub, "Pipeline", count)
             server.kill()

@@ -10,13 +10,14 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Callable
-from typing import Any, cast
+from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from turntree.connect import open_store
 from turntree.errors import TurntreeError
+from turntree.remote import TIMEOUT_S_DEFAULT
 from turntree.rpc_errors import CODE_BY_CLASS
 from turntree.store import Store
 from turntree.v1 import branch_pb2, session_pb2, turn_pb2, usage_pb2
@@ -69,7 +70,8 @@ class Program:
         messages, servicer = _SERVICES[service]
         descriptor = messages.DESCRIPTOR.services_by_name[service].methods_by_name[method]
         request = json_format.ParseDict(step["request"], GetMessageClass(descriptor.input_type)())
-        handler = getattr(servicer(cast(Store, _OwnRequestIds(await self._store(step.get("timeout_s"))))), method)
+        store = _OwnRequestIds(await self._store(step.get("timeout_s")))
+        handler = getattr(type(service, (servicer,), {"store": store})(), method)
         if not descriptor.server_streaming:
             try:
                 return {"response": _json(await handler(request, None))}
@@ -86,8 +88,7 @@ class Program:
 
     async def _store(self, timeout_s: float | None) -> Store:
         if timeout_s not in self._stores:
-            options = {} if timeout_s is None else {"call_timeout_s": timeout_s}
-            self._stores[timeout_s] = await open_store(self._url, **options)
+            self._stores[timeout_s] = await open_store(self._url, call_timeout_s=timeout_s or TIMEOUT_S_DEFAULT)
         return self._stores[timeout_s]
 
     async def close(self) -> None:

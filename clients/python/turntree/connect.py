@@ -61,9 +61,7 @@ async def connect(
     return store
 
 
-async def open_store(
-    url: str, *, call_timeout_s: float = TIMEOUT_S_DEFAULT, token: TokenSource | None = None
-) -> Store:
+async def open_store(url: str, *, call_timeout_s: float = TIMEOUT_S_DEFAULT, token: TokenSource | None = None) -> Store:
     """Open the store that a URL names, as `connect` does, without waiting for a server."""
     scheme, separator, _ = url.partition("://")
     if not separator:

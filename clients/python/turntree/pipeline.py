@@ -53,9 +53,7 @@ class Pipeline:
     itself says it cannot answer now are sent again as far as the budget goes.
     """
 
-    def __init__(
-        self, channel: grpc.aio.Channel, target: str, budget: RetryBudget, credentials: Credentials
-    ) -> None:
+    def __init__(self, channel: grpc.aio.Channel, target: str, budget: RetryBudget, credentials: Credentials) -> None:
         self._credentials = credentials
         self._stub: pipeline_pb2_grpc.PipelineServiceAsyncStub = pipeline_pb2_grpc.PipelineServiceStub(channel)
         self._target = target

@@ -15,9 +15,7 @@ import grpc.aio
 from turntree import wire
 from turntree.errors import (
     ErrorReason,
-    ResourceExhausted,
     TurntreeError,
-    Unauthenticated,
     Unavailable,
     stopping,
 )
@@ -542,7 +540,7 @@ class RemoteStore(Store):
     ) -> AsyncIterator[TurnsDelta]:
         resumption = Resumption(self._budget, self._credentials.is_fresh, RETRY_S_MAX, _RESUME_DELAY_S_MAX)
         seen = SeenTurns()
-        lost = stopping()
+        lost: TurntreeError = stopping()
         while True:
             request = wire.request(
                 turn_pb2.StreamTurnsRequest,

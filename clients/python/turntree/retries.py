@@ -114,11 +114,11 @@ class Resumption:
         now = asyncio.get_running_loop().time()
         was_heard = self._give_up is None
         give_up = self._give_up = now + self._s_max if self._give_up is None else self._give_up
-        delay_s: float | None = self._backoff.next_s()
-        if not isinstance(error, Unauthenticated):
-            delay_s = wait_s(error, delay_s)
-        elif not (self._may_renew and was_heard):
-            raise error
+        backoff_s = self._backoff.next_s()
+        if isinstance(error, Unauthenticated):
+            delay_s = backoff_s if self._may_renew and was_heard else None
+        else:
+            delay_s = wait_s(error, backoff_s)
         if delay_s is None or now + delay_s >= give_up or not self._budget.spend():
             raise error
         await asyncio.sleep(delay_s)

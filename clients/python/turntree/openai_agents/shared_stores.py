@@ -57,7 +57,8 @@ async def release(address: Address, holder: object) -> None:
 
 async def _open(address: Address, shared: _Shared) -> None:
     try:
-        store = await open_store(*address)
+        url, token = address
+        store = await open_store(url, token=token)
     except BaseException as error:
         with _lock:
             if _shared.get(address) is shared:
