@@ -20,6 +20,7 @@ from turntree.errors import ErrorReason, TurntreeError, Unavailable
 from turntree.openai_agents import TurntreeSession, shared_stores
 from turntree.remote import RemoteStore
 from turntree.store import Store
+from turntree.token import TokenSource
 
 from tests.sdk.conftest import OpenSession
 from tests.support.conversation import answering, heard, outline, user_item
@@ -41,8 +42,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Store]:
     """The stores that sessions opened by their URLs, in order."""
     stores: list[Store] = []
 
-    async def recorded(url: str) -> Store:
-        stores.append(await open_store(url))
+    async def recorded(url: str, *, token: TokenSource | None) -> Store:
+        stores.append(await open_store(url, token=token))
         return stores[-1]
 
     monkeypatch.setattr(shared_stores, "open_store", recorded)
