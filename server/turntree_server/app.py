@@ -62,7 +62,7 @@ _OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 1),
     # Clients may ask whether the server lives once a second. Who does so more often, and does not stop, is cut off.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_MS_MIN),
+    ("grpc.http2.min_ping_interval_without_data_ms", PING_MS_MIN),
     ("grpc.http2.max_ping_strikes", _PINGS_TOO_OFTEN_MAX),
 )
 

@@ -22,6 +22,7 @@ from turntree.rpc_errors import from_rpc_error
 from turntree.store import Store
 from turntree.v1.session_pb2 import AddItemsRequest, GetItemsRequest, WatchRequest
 from turntree.v1.session_pb2_grpc import SessionServiceStub
+from turntree_server.access.caller import NAMESPACE_DEFAULT
 from turntree_server.app import Server
 from turntree_server.settings import Settings
 
@@ -257,14 +258,15 @@ async def test_a_slow_network_can_be_connected_to(tmp_path: Path) -> None:
 async def test_a_client_that_vanished_is_forgotten(tmp_path: Path) -> None:
     """A server gives up a watcher whose machine is gone without a word, and keeps one that is only silent."""
     async with world(tmp_path / "conversations.db") as the_world, AsyncExitStack() as stack:
+        served = await the_world.server.namespaces.acquire(NAMESPACE_DEFAULT)
         watches = []
         for address, options in ((the_world.proxy.address, ()), (the_world.server.address, OPTIONS)):
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(address, options=options))
             watches.append(SessionServiceStub(channel).Watch(WatchRequest(session_id="s")))
             await watches[-1].read()
-        assert len(the_world.server.store._watches) == 2
+        assert len(served._watches) == 2
         the_world.proxy.begin(Fault.BLACK_HOLE)
-        await until(lambda: len(the_world.server.store._watches) == 1, FORGOTTEN_WITHIN_S)
+        await until(lambda: len(served._watches) == 1, FORGOTTEN_WITHIN_S)
         vanished, silent = watches
         assert not silent.done()
         for watch in (vanished, silent):
