@@ -1,0 +1,197 @@
+import { create, toBinary, type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
+import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
+import type { Transport } from "@connectrpc/connect";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { parseAddress } from "./address.js";
+import { closed, fromConnectError, invalid, TurntreeError } from "./errors.js";
+import { newRequestId } from "./request-ids.js";
+import { Retries, RETRY_MS_DEFAULT, RetryBudget } from "./retries.js";
+import { authorization, type Token } from "./token.js";
+
+const TIMEOUT_MS_DEFAULT = 30_000;
+const DELAY_MS_MAX = 1_000;
+const STREAM_DELAY_MS_MAX = 2_000;
+
+/** A connection that died without a word is noticed within five seconds, also by a watch that only listens. */
+const PINGS = { pingIntervalMs: 3_000, pingTimeoutMs: 2_000 };
+
+/** How a client behaves. */
+export interface ClientOptions {
+  /** Who the client is; by default the environment's `TURNTREE_TOKEN`, if there is one. */
+  token?: Token;
+
+  /** How long a call may take, its retries included, in milliseconds; by default 30,000. Streams have no limit. */
+  timeoutMs?: number;
+
+  /** How long a call that finds no server is tried again, in milliseconds; by default 8,000. */
+  retryMs?: number;
+}
+
+/** How one call behaves. */
+export interface CallOptions {
+  /** How long this call may take, its retries included, in milliseconds. */
+  timeoutMs?: number;
+
+  /** Aborts the call; it rejects with the signal's reason. */
+  signal?: AbortSignal;
+}
+
+/** The one way of every call to the server: deadline, credential, request id, retries and errors are here and nowhere else. */
+export class Calls {
+  readonly #target: string;
+  readonly #connection: Http2SessionManager;
+  readonly #transport: Transport;
+  readonly #authorization: () => Promise<Record<string, string>>;
+  readonly #timeoutMs: number;
+  readonly #retryMs: number;
+  readonly #budget = new RetryBudget();
+  readonly #open = new Set<AbortController>();
+  #isClosed = false;
+
+  constructor(address: string, options: ClientOptions) {
+    const parsed = parseAddress(address);
+    const baseUrl = `${parsed.tls === undefined ? "http" : "https"}://${parsed.target}`;
+    this.#target = parsed.target;
+    this.#authorization = authorization(options.token ?? process.env.TURNTREE_TOKEN, parsed);
+    this.#timeoutMs = positive("timeoutMs", options.timeoutMs ?? TIMEOUT_MS_DEFAULT);
+    this.#retryMs = positive("retryMs", options.retryMs ?? RETRY_MS_DEFAULT);
+    this.#connection = new Http2SessionManager(baseUrl, PINGS, parsed.tls);
+    this.#transport = createGrpcTransport({ baseUrl, sessionManager: this.#connection });
+  }
+
+  /** Make a unary call. */
+  async unary<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    options: CallOptions = {},
+  ): Promise<MessageShape<O>> {
+    const deadline = performance.now() + positive("timeoutMs", options.timeoutMs ?? this.#timeoutMs);
+    const message = withRequestId(method.input, request);
+    const retries = new Retries(this.#budget, this.#retryMs, DELAY_MS_MAX, deadline);
+    return await this.#linked(options.signal, async (signal) => {
+      for (;;) {
+        const headers = await this.#authorization();
+        try {
+          const timeoutMs = Math.max(1, Math.ceil(deadline - performance.now()));
+          const response = await this.#transport.unary(method, signal, timeoutMs, headers, message);
+          this.#budget.answered();
+          return response.message;
+        } catch (cause) {
+          await retries.pause(this.#error(cause, signal, method.input, message), signal);
+        }
+      }
+    });
+  }
+
+  /** Read a stream until it ends or is cut; who leaves it ends it. See `resumed` for one that goes on. */
+  async *stream<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodServerStreaming<I, O>,
+    request: MessageInitShape<I>,
+    signal: AbortSignal,
+  ): AsyncGenerator<MessageShape<O>> {
+    const headers = await this.#authorization();
+    const reading = new AbortController();
+    const leave = () => reading.abort(signal.reason);
+    signal.addEventListener("abort", leave);
+    try {
+      signal.throwIfAborted();
+      const requests = one(request);
+      const response = await this.#transport.stream(method, reading.signal, undefined, headers, requests);
+      for await (const message of response.message) {
+        this.#budget.answered();
+        yield message;
+      }
+    } catch (cause) {
+      throw this.#error(cause, signal, method.input, request);
+    } finally {
+      signal.removeEventListener("abort", leave);
+      reading.abort();
+    }
+  }
+
+  /** Run what reads streams, with the signal that ends it and with what says whether to ask for another one. */
+  async *resumed<T>(
+    signal: AbortSignal | undefined,
+    read: (signal: AbortSignal, retries: Retries) => AsyncGenerator<T>,
+  ): AsyncGenerator<T> {
+    const { controller, unlink } = this.#link(signal);
+    try {
+      yield* read(controller.signal, new Retries(this.#budget, this.#retryMs, STREAM_DELAY_MS_MAX));
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw this.#isClosed ? closed() : error;
+    } finally {
+      unlink();
+    }
+  }
+
+  /** End every call, and the connection. */
+  close(): void {
+    this.#isClosed = true;
+    for (const controller of this.#open) controller.abort();
+    this.#connection.abort();
+  }
+
+  /** Run a call with a signal that is aborted when the caller's is and when the client is closed. */
+  async #linked<T>(signal: AbortSignal | undefined, call: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { controller, unlink } = this.#link(signal);
+    try {
+      return await call(controller.signal);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw this.#isClosed ? closed() : error;
+    } finally {
+      unlink();
+    }
+  }
+
+  #link(signal: AbortSignal | undefined): { controller: AbortController; unlink: () => void } {
+    signal?.throwIfAborted();
+    if (this.#isClosed) throw closed();
+    const controller = new AbortController();
+    const abort = () => controller.abort(signal?.reason);
+    signal?.addEventListener("abort", abort);
+    this.#open.add(controller);
+    return {
+      controller,
+      unlink: () => {
+        signal?.removeEventListener("abort", abort);
+        this.#open.delete(controller);
+      },
+    };
+  }
+
+  /** What a call failed with; what cannot be sent is the caller's fault and nobody else's. */
+  #error<I extends DescMessage>(
+    cause: unknown,
+    signal: AbortSignal,
+    input: I,
+    request: MessageInitShape<I>,
+  ): TurntreeError {
+    signal.throwIfAborted();
+    if (cause instanceof TurntreeError) return cause;
+    const error = fromConnectError(cause, this.#target);
+    if (error.facts.target === undefined) return error;
+    try {
+      toBinary(input, create(input, request));
+    } catch (unsendable) {
+      const reason = unsendable instanceof Error ? unsendable.message : String(unsendable);
+      return invalid(input.typeName, "the request", `a message that can be sent (${reason})`);
+    }
+    return error;
+  }
+}
+
+function withRequestId<I extends DescMessage>(input: I, request: MessageInitShape<I>): MessageInitShape<I> {
+  const given = request as { requestId?: string };
+  return "requestId" in input.field && !given.requestId ? { ...request, requestId: newRequestId() } : request;
+}
+
+function positive(field: string, value: number): number {
+  if (!(value >= 0)) throw invalid(field, String(value), "a number of milliseconds that is not negative");
+  return value;
+}
+
+async function* one<T>(value: T): AsyncGenerator<T> {
+  yield await Promise.resolve(value);
+}

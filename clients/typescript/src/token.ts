@@ -1,0 +1,22 @@
+import type { Address } from "./address.js";
+import { TurntreeError } from "./errors.js";
+import { ErrorReason } from "./gen/turntree/v1/error_reason_pb.js";
+
+/** A token, or a function that gives a fresh one for every call. */
+export type Token = string | (() => string | Promise<string>);
+
+/**
+ * The headers that carry a token, made anew for every try of a call.
+ *
+ * @throws {@link TurntreeError} FIELD_INVALID, when the token would go over a plain connection to another machine.
+ */
+export function authorization(token: Token | undefined, address: Address): () => Promise<Record<string, string>> {
+  if (token === undefined || token === "") return () => Promise.resolve({});
+  if (address.tls === undefined && !address.isLoopback) {
+    const limit = "sent with TLS (turntrees://), or to this machine itself";
+    const facts = { field: "token", value: address.target, limit };
+    const message = `a token for ${address.target} must be ${limit}`;
+    throw new TurntreeError("INVALID_ARGUMENT", ErrorReason.FIELD_INVALID, message, facts);
+  }
+  return async () => ({ authorization: `Bearer ${typeof token === "string" ? token : await token()}` });
+}
