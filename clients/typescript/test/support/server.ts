@@ -1,10 +1,11 @@
-import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { openSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
 import { after } from "node:test";
 
 const STARTED_WITHIN_MS = 30_000;
@@ -14,7 +15,7 @@ const COMMAND = process.env.TURNTREE ?? "turntree";
 export class Server {
   readonly folder: string;
   readonly #options: readonly string[];
-  #process: ChildProcessByStdio<null, Readable, null> | undefined;
+  #process: ChildProcess | undefined;
   #address = "127.0.0.1:0";
 
   private constructor(folder: string, options: readonly string[]) {
@@ -44,15 +45,17 @@ export class Server {
   /** Start it again, after it was killed. */
   async startAgain(): Promise<void> {
     const db = join(this.folder, "conversations.db");
+    const log = join(this.folder, "server.log");
     const process = spawn(COMMAND, ["serve", "--db", db, "--listen", this.#address, ...this.#options], {
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["ignore", "pipe", openSync(log, "a")],
     });
     this.#process = process;
-    const lines = createInterface(process.stdout);
+    const lines = createInterface(process.stdout ?? Readable.from([]));
     const signal = AbortSignal.timeout(STARTED_WITHIN_MS);
     const [line] = (await Promise.race([once(lines, "line", { signal }), once(lines, "close")])) as [string?];
     const address = /^turntree \S+ listening on (\S+)/.exec(line ?? "")?.[1];
-    if (address === undefined) throw new Error(`the server announced '${line ?? ""}'`);
+    if (address === undefined)
+      throw new Error(`the server announced '${line ?? ""}' and logged: ${readFileSync(log, "utf8")}`);
     this.#address = address;
   }
 

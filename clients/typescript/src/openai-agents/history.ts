@@ -1,0 +1,60 @@
+import type { AgentInputItem } from "@openai/agents";
+import { DeltaKind } from "../gen/turntree/v1/item_pb.js";
+import type { Pointer, SessionHandle } from "../session-handle.js";
+import { decode, decodeAll, encodeAll } from "./codec.js";
+import { DIALECT } from "./convert/index.js";
+
+/** The newest items of a branch, undefined where one is not JSON, and the cursor that names what the branch was then. */
+export interface Snapshot {
+  items: (AgentInputItem | undefined)[];
+  cursor: Uint8Array;
+}
+
+/** Read the newest `limit` items of a branch, by default all of the current one. */
+export async function read(session: SessionHandle, limit?: number, branch?: Pointer): Promise<Snapshot> {
+  let items: (AgentInputItem | undefined)[] = [];
+  let cursor = new Uint8Array();
+  const request = {
+    nativeDialect: DIALECT,
+    ...(branch !== undefined && { branch }),
+    ...(limit !== undefined && { window: { limit: BigInt(limit) } }),
+  };
+  for await (const { delta } of session.streamItems(request)) {
+    if (delta === undefined) continue;
+    if (delta.kind === DeltaKind.REPLACED) items = [];
+    items.push(...decodeAll(delta.items, delta.natives));
+    cursor = Uint8Array.from(delta.cursor);
+  }
+  return { items, cursor };
+}
+
+/** Append items to the current branch, all or none. */
+export async function append(
+  session: SessionHandle,
+  items: readonly AgentInputItem[],
+  requestId?: string,
+): Promise<void> {
+  await session.addItems({ ...encodeAll(items), ...(requestId !== undefined && { requestId }) });
+}
+
+/** Remove and return the newest item of the current branch; undefined when it is empty. */
+export async function pop(session: SessionHandle): Promise<AgentInputItem | undefined> {
+  const { item, native } = await session.popItem({ nativeDialect: DIALECT });
+  return item && decode(item, native);
+}
+
+/** Replace the newest items of the current branch, if it is at a cursor. */
+export async function replace(
+  session: SessionHandle,
+  removeCount: number | bigint,
+  items: readonly AgentInputItem[],
+  expectedCursor: Uint8Array,
+  requestId?: string,
+): Promise<void> {
+  await session.replaceItems({
+    ...encodeAll(items),
+    removeCount: BigInt(removeCount),
+    expectedCursor,
+    ...(requestId !== undefined && { requestId }),
+  });
+}

@@ -1,0 +1,253 @@
+import { applySessionHistoryMutations } from "@openai/agents";
+import type {
+  AgentInputItem,
+  RunContextAwareSession,
+  SessionHistoryRewriteArgs,
+  SessionHistoryRewriteAwareSession,
+  SessionHistoryTransactionArgs,
+  SessionHistoryTransactionAwareSession,
+} from "@openai/agents";
+import { isDeepStrictEqual } from "node:util";
+import type { TurntreeClient } from "../client.js";
+import { invalid } from "../errors.js";
+import type { SessionHandle } from "../session-handle.js";
+import { append, pop, read, replace } from "./history.js";
+import { Queries } from "./queries.js";
+import { type RunUsage, runUsage } from "./shapes.js";
+import { acquire, release } from "./shared-clients.js";
+import { applyTransaction } from "./transactions.js";
+import { UsageMode } from "../gen/turntree/v1/usage_pb.js";
+
+const URL_DEFAULT = "localhost:50051";
+const MAIN = "main";
+
+/** Where a session is kept. */
+export interface TurntreeSessionOptions {
+  /**
+   * The server, as for `TurntreeClient`; by default the environment's `TURNTREE_URL`, else `localhost:50051`. Sessions of a
+   * process that name the same URL share one connection.
+   */
+  url?: string;
+
+  /** A client to use instead of a URL. It stays the caller's to close. */
+  client?: TurntreeClient;
+}
+
+/** What the SDK gives of a run. */
+export interface RunWithUsage {
+  runContext: { usage: RunUsage };
+}
+
+/**
+ * A session of the OpenAI Agents SDK, with branches, usage and queries, kept on a turntree server.
+ *
+ * The current branch belongs to this object; the history belongs to the server, where any number of processes share it, also
+ * in other languages: items are stored in the OpenAI Responses input form. Changes that one object makes happen in the order
+ * in which they were called. Errors are of the type `TurntreeError`.
+ */
+export class TurntreeSession
+  extends Queries
+  implements RunContextAwareSession, SessionHistoryRewriteAwareSession, SessionHistoryTransactionAwareSession
+{
+  /** The methods take the context of a run, as the runner gives it, and have no use for it. */
+  readonly acceptsRunContext = true;
+
+  readonly #url: string | undefined;
+  readonly #client: TurntreeClient;
+  readonly #session: SessionHandle;
+  #last: Promise<unknown> = Promise.resolve();
+  #isClosed = false;
+
+  /**
+   * @param sessionId - The session.
+   * @throws {@link TurntreeError} FIELD_INVALID, when the URL is none.
+   */
+  constructor(sessionId: string, options: TurntreeSessionOptions = {}) {
+    if (options.client !== undefined && options.url !== undefined) {
+      throw invalid("url", options.url, "left out when there is a client");
+    }
+    const url = options.url ?? process.env.TURNTREE_URL ?? URL_DEFAULT;
+    const client = options.client ?? acquire(url);
+    const session = client.session(sessionId);
+    super(client, session);
+    this.#url = options.client === undefined ? url : undefined;
+    this.#client = client;
+    this.#session = session;
+  }
+
+  /** Give the connection back. Calls after this may be refused. */
+  close(): void {
+    if (!this.#isClosed && this.#url !== undefined) release(this.#url);
+    this.#isClosed = true;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+    return Promise.resolve();
+  }
+
+  // The SDK's Session
+
+  /** The session's id. */
+  getSessionId(): Promise<string> {
+    return Promise.resolve(this.sessionId);
+  }
+
+  /**
+   * Return the items of the current branch, oldest first.
+   *
+   * @param limit - The newest so many items; none when it is not above 0.
+   */
+  async getItems(limit?: number): Promise<AgentInputItem[]> {
+    const { items } = await read(this.#session, limit === undefined ? limit : Math.max(0, limit));
+    return items.filter((item) => item !== undefined);
+  }
+
+  /** Append items to the current branch, all or none. */
+  async addItems(items: AgentInputItem[]): Promise<void> {
+    if (items.length === 0) return;
+    await this.#change(() => append(this.#session, items));
+  }
+
+  /** Remove and return the newest item of the current branch; undefined when it is empty. */
+  async popItem(): Promise<AgentInputItem | undefined> {
+    return await this.#change(() => pop(this.#session));
+  }
+
+  /** Remove all items, branches and usage; every object of this session is at `main` then. */
+  async clearSession(): Promise<void> {
+    await this.#change(() => this.#session.clear());
+  }
+
+  /**
+   * Replace the history of the current branch by a compacted one, in one step.
+   *
+   * @throws {@link TurntreeError} CURSOR_MISMATCH, when somebody else writes meanwhile; nothing was done.
+   */
+  async replaceHistoryWithCompaction(items: AgentInputItem[]): Promise<void> {
+    await this.#change(async () => {
+      const { items: replaced, cursor } = await read(this.#session);
+      await replace(this.#session, replaced.length, items, cursor);
+    });
+  }
+
+  /**
+   * Change the history once for an operation id, or not at all; the operation id is the `request_id`.
+   *
+   * @throws {@link TurntreeError} REQUEST_ID_REUSED, when the operation id was used for another transaction;
+   *   CURSOR_MISMATCH, when the history does not end with the expected suffix.
+   */
+  async applyHistoryTransaction(args: SessionHistoryTransactionArgs): Promise<void> {
+    await this.#change(() => applyTransaction(this.#client, this.#session, args));
+  }
+
+  /**
+   * Rewrite items of the history, as the SDK asks for; what stands before the first of them stays as it is.
+   *
+   * @throws {@link TurntreeError} CURSOR_MISMATCH, when somebody else writes meanwhile; nothing was done.
+   */
+  async applyHistoryMutations({ mutations }: SessionHistoryRewriteArgs): Promise<void> {
+    await this.#change(async () => {
+      const { items, cursor } = await read(this.#session);
+      const known = items.filter((item) => item !== undefined);
+      const rewritten = applySessionHistoryMutations(known, mutations);
+      let kept = 0;
+      while (kept < items.length && isDeepStrictEqual(items[kept], rewritten[kept])) kept += 1;
+      if (kept === items.length) return;
+      await replace(this.#session, items.length - kept, rewritten.slice(kept), cursor);
+    });
+  }
+
+  // Branches
+
+  /** The id of the current branch. */
+  get currentBranchId(): string {
+    return this.#session.branch.branchId;
+  }
+
+  /**
+   * Fork the current branch before a turn's user item, and switch to the new branch.
+   *
+   * @returns The new branch's id.
+   * @throws {@link TurntreeError} TURN_NOT_FOUND, or BRANCH_ID_USED for a name that was used before.
+   */
+  async createBranchFromTurn(turn: number, branchName?: string): Promise<string> {
+    return await this.#createBranch({ case: "turn", value: BigInt(turn) }, branchName);
+  }
+
+  /** Fork the current branch after a turn's last item, and switch to the new branch; as {@link createBranchFromTurn}. */
+  async createBranchAfterTurn(turn: number, branchName?: string): Promise<string> {
+    return await this.#createBranch({ case: "afterTurn", value: BigInt(turn) }, branchName);
+  }
+
+  /** Fork the current branch at its end, with all its items, and switch to the new branch. */
+  async createBranchFromHead(branchName?: string): Promise<string> {
+    return await this.#createBranch({ case: "head", value: {} }, branchName);
+  }
+
+  /**
+   * Fork the current branch before the first turn whose user item contains a text, and switch to the new branch.
+   *
+   * @throws {@link TurntreeError} CONTENT_NOT_FOUND, or BRANCH_ID_USED for a name that was used before.
+   */
+  async createBranchFromContent(searchTerm: string, branchName?: string): Promise<string> {
+    return await this.#createBranch({ case: "content", value: searchTerm }, branchName);
+  }
+
+  async #createBranch(
+    origin: NonNullable<Parameters<SessionHandle["createBranch"]>[0]["origin"]>,
+    newBranchId?: string,
+  ): Promise<string> {
+    const request = newBranchId === undefined ? { origin } : { origin, newBranchId };
+    const { branch } = await this.#change(() => this.#session.createBranch(request));
+    return branch?.branchId ?? "";
+  }
+
+  /**
+   * Make a branch the current one.
+   *
+   * @throws {@link TurntreeError} BRANCH_NOT_FOUND.
+   */
+  async switchToBranch(branchId: string): Promise<void> {
+    await this.#change(() => this.#session.switchTo(branchId));
+  }
+
+  /**
+   * Remove a branch and its usage; its id stays reserved.
+   *
+   * @param options - `force` allows it to be the current branch, and switches to `main`.
+   * @throws {@link TurntreeError} BRANCH_NOT_FOUND, BRANCH_PROTECTED for `main`, or FIELD_INVALID for the current branch
+   *   without `force`.
+   */
+  async deleteBranch(branchId: string, options: { force?: boolean } = {}): Promise<void> {
+    await this.#change(async () => {
+      const isCurrent = branchId === this.currentBranchId;
+      if (isCurrent && branchId !== MAIN && options.force !== true) {
+        throw invalid("branchId", branchId, "another branch than the current one, without { force: true }");
+      }
+      await this.#client.deleteBranch({ sessionId: this.sessionId, branchId });
+      if (isCurrent) await this.#session.switchTo(MAIN);
+    });
+  }
+
+  // Usage
+
+  /**
+   * Record the usage of a run for the turn that is current now. Call it after each run.
+   *
+   * @param result - What `run` gave.
+   * @param options - `add` adds to what the turn has, for a turn of several runs, instead of replacing it.
+   */
+  async storeRunUsage(result: RunWithUsage, options: { add?: boolean } = {}): Promise<void> {
+    const usage = runUsage(result.runContext.usage);
+    const mode = options.add === true ? UsageMode.ADD : UsageMode.REPLACE;
+    await this.#change(() => this.#session.recordUsage({ usage, mode }));
+  }
+
+  /** Make a change after those that were called before it, whether they succeed or not. */
+  #change<T>(change: () => Promise<T>): Promise<T> {
+    const changed = this.#last.then(change);
+    this.#last = changed.catch(() => undefined);
+    return changed;
+  }
+}

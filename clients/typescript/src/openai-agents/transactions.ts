@@ -1,0 +1,95 @@
+import { createHash } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
+import type { AgentInputItem, SessionHistoryTransactionArgs } from "@openai/agents";
+import type { TurntreeClient } from "../client.js";
+import { invalid, TurntreeError } from "../errors.js";
+import { ErrorReason } from "../gen/turntree/v1/error_reason_pb.js";
+import type { SessionHandle } from "../session-handle.js";
+import { roundTrip } from "./codec.js";
+import { append, read, replace, type Snapshot } from "./history.js";
+
+const TRIES_MAX = 10;
+const MORE_THAN_ANY_BRANCH_HAS = 2n ** 62n;
+
+/**
+ * Change the history once for an operation id, or not at all; see `SessionHistoryTransactionAwareSession` of the SDK.
+ *
+ * Two requests: the first ties the operation id to the transaction, and changes nothing in the session but that it was
+ * active; the second is the change. Its request id is known to the server exactly when the change was made. For what is
+ * done again after a crash, that is asked for with other words (another generation, another cursor), so the refusal to
+ * use the id again says that the work is done. The server knows ids for 24 hours.
+ *
+ * @throws {@link TurntreeError} REQUEST_ID_REUSED, when the operation id was used for another transaction;
+ *   CURSOR_MISMATCH, when the history does not end with the expected suffix.
+ */
+export async function applyTransaction(
+  client: TurntreeClient,
+  session: SessionHandle,
+  { operationId, transaction }: SessionHistoryTransactionArgs,
+): Promise<void> {
+  if (typeof operationId !== "string" || operationId.trim() === "") {
+    throw invalid("operationId", JSON.stringify(operationId), "a text that is not blank");
+  }
+  const { sessionId } = session;
+  const requestId = digest([sessionId, operationId]);
+  const removeLabels = [`transaction ${digest(transaction).slice(0, 40)}`];
+  await client.updateSession({ sessionId, removeLabels, requestId: `${requestId} begins` });
+  try {
+    if (transaction.type === "append_items") {
+      await append(session, transaction.items, requestId);
+    } else {
+      await replaceSuffix(session, transaction.expectedSuffix, transaction.replacement, requestId);
+    }
+  } catch (error) {
+    if (!isReason(error, ErrorReason.REQUEST_ID_REUSED)) throw error;
+  }
+}
+
+async function replaceSuffix(
+  session: SessionHandle,
+  expectedSuffix: readonly AgentInputItem[],
+  replacement: readonly AgentInputItem[],
+  requestId: string,
+): Promise<void> {
+  const expected = expectedSuffix.map(roundTrip);
+  for (let tries = 1; ; tries += 1) {
+    const found = await read(session, expected.length);
+    if (!isDeepStrictEqual(found.items, expected)) {
+      await refuseUnlessDone(session, requestId, found);
+    } else {
+      try {
+        await replace(session, expected.length, replacement, found.cursor, requestId);
+        return;
+      } catch (error) {
+        // Somebody wrote in between: what the history ends with now decides.
+        if (!isReason(error, ErrorReason.CURSOR_MISMATCH) || tries === TRIES_MAX) throw error;
+      }
+    }
+  }
+}
+
+/** Refuse a replacement, by REQUEST_ID_REUSED if it was made before. What is asked for here can never be done. */
+async function refuseUnlessDone(session: SessionHandle, requestId: string, found: Snapshot): Promise<never> {
+  try {
+    await replace(session, MORE_THAN_ANY_BRANCH_HAS, [], found.cursor, requestId);
+  } catch (error) {
+    if (isReason(error, ErrorReason.REQUEST_ID_REUSED)) throw error;
+  }
+  const facts = { session_id: session.sessionId, branch_id: session.branch.branchId };
+  const message = "the session's history does not end with the suffix that the transaction expects";
+  throw new TurntreeError("ABORTED", ErrorReason.CURSOR_MISMATCH, message, facts);
+}
+
+function isReason(error: unknown, reason: ErrorReason): boolean {
+  return error instanceof TurntreeError && error.reason === reason;
+}
+
+/** The SHA-256 of a value's JSON, whatever the order of its keys, in hexadecimal digits. */
+function digest(value: unknown): string {
+  const text = JSON.stringify(value, (_, part: unknown) =>
+    typeof part === "object" && part !== null && !Array.isArray(part)
+      ? Object.fromEntries(Object.entries(part).sort(([one], [other]) => (one < other ? -1 : 1)))
+      : part,
+  );
+  return createHash("sha256").update(text).digest("hex");
+}

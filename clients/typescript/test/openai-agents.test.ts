@@ -1,0 +1,379 @@
+// `TurntreeSession` with the real runner of the OpenAI Agents SDK.
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import {
+  Agent,
+  type AgentInputItem,
+  isRunContextAwareSession,
+  isSessionHistoryRewriteAwareSession,
+  isSessionHistoryTransactionAwareSession,
+  MemorySession,
+  OutputGuardrailTripwireTriggered,
+  run,
+  RunState,
+  setTracingDisabled,
+  tool,
+} from "@openai/agents";
+import { decodeItem, ErrorReason, TurntreeClient } from "turntree";
+import { TurntreeSession } from "turntree/openai-agents";
+import { z } from "zod";
+import { collect, next } from "./support/collect.js";
+import { calls, says, ScriptedModel } from "./support/model.js";
+import { Server } from "./support/server.js";
+
+setTracingDisabled(true);
+const server = await Server.start();
+const client = new TurntreeClient(server.address);
+
+const getWeather = tool({
+  name: "get_weather",
+  description: "The weather in a city.",
+  parameters: z.object({ city: z.string() }),
+  execute: ({ city }) => `sunny in ${city}`,
+});
+
+const bookHotel = tool({
+  name: "book_hotel",
+  description: "Book a hotel.",
+  parameters: z.object({ name: z.string() }),
+  needsApproval: true,
+  execute: ({ name }) => `booked ${name}`,
+});
+
+function agent(...outputs: ConstructorParameters<typeof ScriptedModel>): Agent & { script: ScriptedModel } {
+  const script = new ScriptedModel(...outputs);
+  return Object.assign(new Agent({ name: "Concierge", model: script, tools: [getWeather, bookHotel] }), { script });
+}
+
+function open(name: string): TurntreeSession {
+  return new TurntreeSession(name, { client });
+}
+
+const weather = () => [[calls("get_weather", "call 1", { city: "Lisbon" })], [says("Sunny.")]];
+
+function user(content: string): AgentInputItem {
+  return { type: "message", role: "user", content };
+}
+
+function assistant(text: string): AgentInputItem {
+  return { type: "message", role: "assistant", status: "completed", content: [{ type: "output_text", text }] };
+}
+
+/** What an item says, in a word or two. */
+function gist(item: AgentInputItem): string {
+  const { type, callId, content } = item as { type?: string; callId?: string; content?: string | { text: string }[] };
+  if (typeof content === "string") return content;
+  return content?.[0]?.text ?? [type, callId].filter((word) => word !== undefined).join(" ");
+}
+
+async function gists(session: { getItems(): Promise<AgentInputItem[]> }): Promise<string[]> {
+  return (await session.getItems()).map(gist);
+}
+
+describe("a run", () => {
+  test("leaves in the session what it leaves in the SDK's own", async () => {
+    const [session, memory] = [open("run"), new MemorySession()];
+    for (const one of [session, memory]) {
+      const concierge = agent(...weather(), [says("Bring a hat.")]);
+      await run(concierge, "How is the weather?", { session: one });
+      const result = await run(concierge, "What shall I bring?", { session: one });
+      assert.equal(result.finalOutput, "Bring a hat.");
+      const [, , third] = concierge.script.requests;
+      assert.equal((third?.input as AgentInputItem[]).length, 5, "the model sees the history");
+    }
+    assert.deepEqual(await session.getItems(), JSON.parse(JSON.stringify(await memory.getItems())));
+    assert.deepEqual(await open("run").getItems(), await session.getItems());
+  });
+
+  test("that streams is kept too", async () => {
+    const session = open("streamed");
+    const result = await run(agent(...weather()), "How is the weather?", { session, stream: true });
+    await result.completed;
+    assert.deepEqual(await gists(session), [
+      "How is the weather?",
+      "function_call call 1",
+      "function_call_result call 1",
+      "Sunny.",
+    ]);
+  });
+
+  test("goes on after an approval, also in another process", async () => {
+    const concierge = agent([calls("book_hotel", "call 2", { name: "Tejo" })], [says("Booked.")]);
+    const first = await run(concierge, "Book it.", { session: open("approval") });
+    const [interruption] = first.interruptions;
+    assert(interruption);
+    const state = await RunState.fromString(concierge, first.state.toString());
+    const [waiting] = state.getInterruptions();
+    assert(waiting);
+    state.approve(waiting);
+    const result = await run(concierge, state, { session: open("approval") });
+    assert.equal(result.finalOutput, "Booked.");
+    assert.deepEqual(await gists(open("approval")), [
+      "Book it.",
+      "function_call call 2",
+      "function_call_result call 2",
+      "Booked.",
+    ]);
+  });
+
+  test("whose model compacts replaces the history in one step", async () => {
+    const session = open("compaction");
+    const concierge = agent([says("One.")], [{ type: "compaction", encrypted_content: "all of it" }, says("Two.")]);
+    await run(concierge, "one", { session });
+    await run(concierge, "two", { session });
+    assert.deepEqual(await gists(session), ["compaction", "Two."]);
+  });
+
+  test("whose output is refused leaves what was done, and not what was refused", async () => {
+    const outcome: string[][] = [];
+    for (const session of [open("blocked"), new MemorySession()]) {
+      const guarded = agent(...weather());
+      guarded.outputGuardrails = [
+        { name: "no weather", execute: () => Promise.resolve({ outputInfo: {}, tripwireTriggered: true }) },
+      ];
+      await assert.rejects(run(guarded, "How is the weather?", { session }), OutputGuardrailTripwireTriggered);
+      outcome.push(await gists(session));
+    }
+    assert.deepEqual(outcome[0], outcome[1]);
+    assert((outcome[0]?.length ?? 0) > 1);
+  });
+
+  test("leaves its usage with its turn", async () => {
+    const session = open("usage");
+    const concierge = agent(...weather(), [says("Bring a hat.")]);
+    await session.storeRunUsage(await run(concierge, "How is the weather?", { session }));
+    const second = await run(concierge, "What shall I bring?", { session });
+    await session.storeRunUsage(second);
+    await session.storeRunUsage(second, { add: true });
+    const total = { requests: 4, inputTokens: 40, outputTokens: 20, totalTokens: 60, totalTurns: 2 };
+    assert.deepEqual(await session.getSessionUsage(), total);
+    const turns = await session.getTurnUsage();
+    assert.deepEqual(
+      turns.map(({ turn, requests, totalTokens }) => [turn, requests, totalTokens]),
+      [
+        [1, 2, 30],
+        [2, 2, 30],
+      ],
+    );
+    assert.deepEqual(turns[0]?.inputTokensDetails, { cached_tokens: 8 });
+    assert.deepEqual(turns[0].outputTokensDetails, { reasoning_tokens: 4 });
+    assert.deepEqual(await session.getTurnUsage(2), [turns[1]]);
+    assert.equal(await open("nothing").getSessionUsage(), undefined);
+    assert.deepEqual(await session.getToolUsage(), [{ toolName: "get_weather", callCount: 1, turn: 1 }]);
+  });
+});
+
+describe("the history", () => {
+  test("is stored in the Responses form, whatever the SDK's own is", async () => {
+    await run(agent(...weather()), "How is the weather?", { session: open("form") });
+    const { delta } = await client.getItems({ sessionId: "form" });
+    const stored = (delta?.items ?? []).map(decodeItem) as Record<string, unknown>[];
+    const isCall = stored.map(({ type, call_id }) => [type, call_id]);
+    assert.deepEqual(isCall.slice(1, 3), [
+      ["function_call", "call 1"],
+      ["function_call_output", "call 1"],
+    ]);
+    assert.equal(stored[0]?.role, "user");
+    assert.equal(delta?.natives.length, 0, "the natives are for who asks for them");
+  });
+
+  test("is read by its newest items, popped and cleared", async () => {
+    const session = open("newest");
+    await session.addItems([]);
+    await session.addItems([user("one"), assistant("two"), user("three")]);
+    assert.deepEqual((await session.getItems(2)).map(gist), ["two", "three"]);
+    assert.deepEqual([await session.getItems(0), await session.getItems(-1)], [[], []]);
+    assert.deepEqual(await session.popItem(), user("three"));
+    assert.deepEqual(await gists(session), ["one", "two"]);
+    await session.clearSession();
+    assert.equal(await session.popItem(), undefined);
+    assert.equal(await session.getSessionId(), "newest");
+  });
+
+  test("of calls that are made at once is in their order", async () => {
+    const session = open("order");
+    await Promise.all(Array.from({ length: 20 }, (_, number) => session.addItems([user(String(number))])));
+    assert.deepEqual(
+      await gists(session),
+      Array.from({ length: 20 }, (_, number) => String(number)),
+    );
+  });
+
+  test("is rewritten where the SDK asks for it", async () => {
+    const session = open("rewrite");
+    const call = (parameters: object): AgentInputItem => calls("get_weather", "call 3", parameters);
+    await session.addItems([user("one"), call({ city: "Lisbon" }), assistant("two")]);
+    const replacement = call({ city: "Porto" }) as Extract<AgentInputItem, { type: "function_call" }>;
+    await session.applyHistoryMutations({
+      mutations: [{ type: "replace_function_call", callId: "call 3", replacement }],
+    });
+    assert.deepEqual(await session.getItems(), [user("one"), replacement, assistant("two")]);
+    await session.applyHistoryMutations({ mutations: [] });
+    assert.equal((await session.getItems()).length, 3);
+  });
+});
+
+describe("a transaction", () => {
+  const append = (operationId: string, ...items: AgentInputItem[]) =>
+    ({ operationId, transaction: { type: "append_items", items } }) as const;
+  const swap = (operationId: string, expectedSuffix: AgentInputItem[], replacement: AgentInputItem[]) =>
+    ({ operationId, transaction: { type: "replace_suffix", expectedSuffix, replacement } }) as const;
+
+  test("is what the session says that it can", () => {
+    const session = open("can");
+    assert(isSessionHistoryTransactionAwareSession(session));
+    assert(isSessionHistoryRewriteAwareSession(session));
+    assert(isRunContextAwareSession(session));
+  });
+
+  test("that is done again appends once, also in another process and after other writes", async () => {
+    const once = append("append", user("one"), assistant("two"));
+    await open("append").applyHistoryTransaction(once);
+    const other = open("append");
+    await other.addItems([user("three")]);
+    await other.applyHistoryTransaction(once);
+    await open("append").applyHistoryTransaction(append("append", user("one"), assistant("two")));
+    assert.deepEqual(await gists(other), ["one", "two", "three"]);
+  });
+
+  test("that is done again replaces once, also when the history ends otherwise by now", async () => {
+    const session = open("swap");
+    await session.addItems([user("one"), assistant("draft")]);
+    const once = swap("swap", [assistant("draft")], [assistant("final")]);
+    await session.applyHistoryTransaction(once);
+    await session.applyHistoryTransaction(once);
+    await session.addItems([assistant("draft")]);
+    await open("swap").applyHistoryTransaction(once);
+    assert.deepEqual(await gists(session), ["one", "final", "draft"]);
+  });
+
+  test("of an operation id that was used for another one is refused", async () => {
+    const session = open("reused");
+    await session.applyHistoryTransaction(append("reused", user("one")));
+    const reused = { reason: ErrorReason.REQUEST_ID_REUSED };
+    await assert.rejects(session.applyHistoryTransaction(append("reused", user("other"))), reused);
+    await assert.rejects(session.applyHistoryTransaction(swap("reused", [user("one")], [])), reused);
+    assert.deepEqual(await gists(session), ["one"]);
+    await open("reused elsewhere").applyHistoryTransaction(append("reused", user("other")));
+  });
+
+  test("on a suffix that is not there is refused, and changes nothing", async () => {
+    const session = open("mismatch");
+    await session.addItems([user("one")]);
+    const mismatch = { reason: ErrorReason.CURSOR_MISMATCH };
+    await assert.rejects(session.applyHistoryTransaction(swap("m1", [user("two")], [user("x")])), mismatch);
+    await assert.rejects(session.applyHistoryTransaction(swap("m2", [user("zero"), user("one")], [])), mismatch);
+    assert.deepEqual(await gists(session), ["one"]);
+    await assert.rejects(session.applyHistoryTransaction(append(" ", user("x"))), { code: "INVALID_ARGUMENT" });
+  });
+});
+
+describe("branches", () => {
+  test("are created, switched to, listed, compared and deleted", async () => {
+    const session = open("branches");
+    const concierge = agent([says("One.")], [says("Two.")], [says("Another two.")]);
+    await run(concierge, "one", { session });
+    await run(concierge, "two", { session });
+    assert.equal(await session.createBranchFromTurn(2, "other"), "other");
+    assert.deepEqual(await gists(session), ["one", "One."]);
+    await run(concierge, "another two", { session });
+    assert.deepEqual(await gists(session), ["one", "One.", "another two", "Another two."]);
+    assert.deepEqual(await gists(open("branches")), ["one", "One.", "two", "Two."]);
+
+    const branches = await session.listBranches();
+    assert.deepEqual(
+      branches.map((branch) => [branch.branchId, branch.messageCount, branch.userTurns, branch.isCurrent]).sort(),
+      [
+        ["main", 4, 2, false],
+        ["other", 4, 2, true],
+      ],
+    );
+    assert.equal((await session.compareBranches("main", "other")).commonItemCount, 2n);
+
+    await assert.rejects(session.deleteBranch("other"), { reason: ErrorReason.FIELD_INVALID });
+    await assert.rejects(session.deleteBranch("main"), { reason: ErrorReason.BRANCH_PROTECTED });
+    await session.deleteBranch("other", { force: true });
+    assert.equal(session.currentBranchId, "main");
+    await assert.rejects(session.switchToBranch("other"), { reason: ErrorReason.BRANCH_NOT_FOUND });
+    await assert.rejects(session.createBranchFromTurn(2, "other"), { reason: ErrorReason.BRANCH_ID_USED });
+    await assert.rejects(session.createBranchFromTurn(9), { reason: ErrorReason.TURN_NOT_FOUND });
+  });
+
+  test("begin at the head, after a turn and before a text", async () => {
+    const session = open("origins");
+    await session.addItems([user("one"), assistant("One."), user("two")]);
+    for (const [create, expected] of [
+      [() => session.createBranchFromHead(), ["one", "One.", "two"]],
+      [() => session.createBranchAfterTurn(1), ["one", "One."]],
+      [() => session.createBranchFromContent("two"), ["one", "One."]],
+    ] as const) {
+      await create();
+      assert.deepEqual(await gists(session), expected);
+      await session.switchToBranch("main");
+    }
+    await assert.rejects(session.createBranchFromContent("nowhere"), { reason: ErrorReason.CONTENT_NOT_FOUND });
+  });
+});
+
+describe("queries", () => {
+  test("tell turns, their outline and where a text is", async () => {
+    const session = open("queries");
+    await session.addItems([user(`Hello ${"x".repeat(200)}`), assistant("Hi.")]);
+    await session.addItems([user("GRÜSSE"), assistant("Hallo.")]);
+    const turns = await session.getConversationTurns();
+    assert.deepEqual(
+      turns.map(({ turn, content, canBranch }) => [turn, content.length, canBranch]),
+      [
+        [1, 103, true],
+        [2, 6, true],
+      ],
+    );
+    assert.deepEqual((await session.findTurnsByContent("hello"))[0]?.content.length, 206);
+    assert.deepEqual(await session.findTurnsByContent("grüsse"), []);
+    assert.deepEqual(
+      (await session.searchTurns("grüsse")).map(({ branchId, turn }) => [branchId, turn]),
+      [["main", 2]],
+    );
+    const outline = await session.getConversationByTurns();
+    assert.deepEqual(
+      outline.get(2)?.map(({ type }) => type),
+      ["user", "assistant"],
+    );
+    assert.deepEqual(await session.getConversationTurns("nowhere"), []);
+  });
+
+  test("follow a conversation as it grows", async () => {
+    const session = open("watch");
+    const changes = session.watch();
+    assert.deepEqual((await next(changes)).items, []);
+    await session.addItems([user("one")]);
+    const change = await next(changes);
+    assert.deepEqual(
+      [change.items, change.types, change.turns, change.branchId],
+      [[user("one")], ["user"], [1], "main"],
+    );
+    await changes.return(undefined);
+    const [turn] = await collect(session.streamTurns());
+    assert.deepEqual([turn?.turn, turn?.items, turn?.types], [1, [user("one")], ["user"]]);
+  });
+
+  test("describe the session and its labels", async () => {
+    const session = open("described");
+    await session.updateSession({ labels: { team: "red" } });
+    assert.deepEqual((await session.getSession())?.labels, { team: "red" });
+  });
+});
+
+test("sessions of a URL share a connection, which ends with the last of them", async () => {
+  const [one, other] = [1, 2].map(() => new TurntreeSession("shared", { url: server.address })) as [
+    TurntreeSession,
+    TurntreeSession,
+  ];
+  await one.addItems([user("one")]);
+  one.close();
+  one.close();
+  assert.deepEqual(await gists(other), ["one"]);
+  other.close();
+  await assert.rejects(other.getItems(), { reason: ErrorReason.SERVER_STOPPING });
+  assert.throws(() => new TurntreeSession("both", { url: "localhost:1", client }), { code: "INVALID_ARGUMENT" });
+});
