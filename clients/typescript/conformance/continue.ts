@@ -1,5 +1,5 @@
-// An agent of the OpenAI Agents SDK takes over a conversation that an agent of another language began: it goes on with it on
-// `main`, branches before that, and goes another way there. What it read, it prints as one line of JSON.
+// An agent of the OpenAI Agents SDK takes over a conversation that an agent in another language began; see
+// tests/conformance/README.md.
 import { Agent, type AgentInputItem, run, setTracingDisabled, tool } from "@openai/agents";
 import { TurntreeSession } from "turntree/openai-agents";
 import { z } from "zod";
@@ -16,20 +16,21 @@ const findHotel = tool({
   execute: ({ city }) => `Hotel Tejo in ${city}`,
 });
 const script = new ScriptedModel(
-  [calls("find_hotel", "js 1", { city: "Lisbon" })],
-  [says("Take the Hotel Tejo \u{1F333}.")],
+  [calls("find_hotel", "call of typescript", { city: "Lisbon" })],
+  [says("Take the Hotel Tejo \u{1F333}")],
   [says("Then stay at home.")],
 );
-const agent = new Agent({ name: "Concierge of JavaScript", model: script, tools: [findHotel] });
+const agent = new Agent({ name: "Concierge in TypeScript", model: script, tools: [findHotel] });
 
 await using session = new TurntreeSession(sessionId, { url });
-const found = await session.getItems();
+const found = (await session.getItems()).length;
 const turn = (await session.getConversationTurns()).length + 1;
 
 await session.storeRunUsage(await run(agent, "Find me a hotel.", { session }));
-await session.createBranchFromTurn(turn, "js");
+await session.createBranchFromTurn(turn, "typescript");
 await session.storeRunUsage(await run(agent, "What if it rains?", { session }));
 
-const seen = script.requests.map(({ input }) => (input as AgentInputItem[]).length);
-const tools = await session.getToolUsage("main");
-console.log(JSON.stringify({ found, seen, tools, branches: await session.listBranches() }));
+const model_saw = script.requests.map(({ input }) => (input as AgentInputItem[]).length);
+const tools = (await session.getToolUsage("main")).map(({ toolName, callCount, turn }) => [toolName, callCount, turn]);
+const usage = (await session.getTurnUsage(undefined, "main")).map(({ turn, totalTokens }) => [turn, totalTokens]);
+console.log(JSON.stringify({ found, model_saw, tools, usage }));

@@ -6,7 +6,7 @@ import { parseAddress } from "./address.js";
 import { closed, fromConnectError, invalid, TurntreeError } from "./errors.js";
 import { newRequestId } from "./request-ids.js";
 import { Retries, RETRY_MS_DEFAULT, RetryBudget } from "./retries.js";
-import { authorization, type Token } from "./token.js";
+import { authorization, isFresh, type Token } from "./token.js";
 
 const TIMEOUT_MS_DEFAULT = 30_000;
 const DELAY_MS_MAX = 1_000;
@@ -42,6 +42,7 @@ export class Calls {
   readonly #connection: Http2SessionManager;
   readonly #transport: Transport;
   readonly #authorization: () => Promise<Record<string, string>>;
+  readonly #mayRenew: boolean;
   readonly #timeoutMs: number;
   readonly #retryMs: number;
   readonly #budget = new RetryBudget();
@@ -52,7 +53,9 @@ export class Calls {
     const parsed = parseAddress(address);
     const baseUrl = `${parsed.tls === undefined ? "http" : "https"}://${parsed.target}`;
     this.#target = parsed.target;
-    this.#authorization = authorization(options.token ?? process.env.TURNTREE_TOKEN, parsed);
+    const token = options.token ?? process.env.TURNTREE_TOKEN;
+    this.#authorization = authorization(token, parsed);
+    this.#mayRenew = isFresh(token);
     this.#timeoutMs = positive("timeoutMs", options.timeoutMs ?? TIMEOUT_MS_DEFAULT);
     this.#retryMs = positive("retryMs", options.retryMs ?? RETRY_MS_DEFAULT);
     this.#connection = new Http2SessionManager(baseUrl, PINGS, parsed.tls);
@@ -116,7 +119,8 @@ export class Calls {
   ): AsyncGenerator<T> {
     const { controller, unlink } = this.#link(signal);
     try {
-      yield* read(controller.signal, new Retries(this.#budget, this.#retryMs, STREAM_DELAY_MS_MAX));
+      const retries = new Retries(this.#budget, this.#retryMs, STREAM_DELAY_MS_MAX, Infinity, this.#mayRenew);
+      yield* read(controller.signal, retries);
     } catch (error) {
       signal?.throwIfAborted();
       throw this.#isClosed ? closed() : error;

@@ -111,6 +111,8 @@ export function fromConnectError(cause: unknown, target: string): TurntreeError 
     case "CANCELLED":
     case "ABORTED":
       return new TurntreeError("UNAVAILABLE", ErrorReason.SERVER_UNREACHABLE, message, { target }, { cause });
+    case "UNAUTHENTICATED":
+      return new TurntreeError(code, ErrorReason.CREDENTIAL_INVALID, message, {}, { cause });
     default:
       return new TurntreeError(code, ErrorReason.INTERNAL, message, {}, { cause });
   }

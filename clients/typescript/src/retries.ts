@@ -68,6 +68,7 @@ export class Retries {
   readonly #budget: RetryBudget;
   readonly #backoff: Backoff;
   readonly #deadline: number;
+  readonly #mayRenew: boolean;
   #forMs: number;
   #giveUp: number | undefined;
 
@@ -76,8 +77,10 @@ export class Retries {
    * @param forMs - How long to go on without an answer, in milliseconds.
    * @param delayMsMax - What the waits between the tries grow to, in milliseconds.
    * @param deadline - When to give up in any case, by the clock of `performance.now()`.
+   * @param mayRenew - Whether the next try shows another token, so that one that expired on the way is no end.
    */
-  constructor(budget: RetryBudget, forMs: number, delayMsMax: number, deadline = Infinity) {
+  constructor(budget: RetryBudget, forMs: number, delayMsMax: number, deadline = Infinity, mayRenew = false) {
+    this.#mayRenew = mayRenew;
     this.#budget = budget;
     this.#backoff = new Backoff(delayMsMax);
     this.#forMs = forMs;
@@ -101,7 +104,9 @@ export class Retries {
    * @throws The error itself, when there is to be none.
    */
   async pause(error: TurntreeError, signal: AbortSignal): Promise<void> {
-    if (!isRetryable(error)) throw error;
+    const isFirst = this.#giveUp === undefined;
+    const isExpired = error.code === "UNAUTHENTICATED" && this.#mayRenew && isFirst;
+    if (!isRetryable(error) && !isExpired) throw error;
     const now = performance.now();
     this.#giveUp ??= now + this.#forMs;
     // What the server asks for, and not for all callers the same.

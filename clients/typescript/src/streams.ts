@@ -40,7 +40,7 @@ export async function* streamItems(
       return;
     } catch (error) {
       const cut = lost(error);
-      if (!more) return;
+      if (!more && isRetryable(cut)) return;
       await retries.pause(cut, signal);
     }
   }
@@ -129,6 +129,6 @@ function isSame(one: BranchPointer | undefined, other: BranchPointer | undefined
 }
 
 function lost(error: unknown): TurntreeError {
-  if (error instanceof TurntreeError && isRetryable(error)) return error;
+  if (error instanceof TurntreeError) return error;
   throw error;
 }

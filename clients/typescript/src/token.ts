@@ -5,6 +5,11 @@ import { ErrorReason } from "./gen/turntree/v1/error_reason_pb.js";
 /** A token, or a function that gives a fresh one for every call. */
 export type Token = string | (() => string | Promise<string>);
 
+/** Whether a token is another one each time. */
+export function isFresh(token: Token | undefined): boolean {
+  return typeof token === "function";
+}
+
 /**
  * The headers that carry a token, made anew for every try of a call.
  *

@@ -51,6 +51,16 @@ describe("retries", () => {
     }
   });
 
+  test("are made of an expired token once, when there is a fresh one", async () => {
+    const expired = new TurntreeError("UNAUTHENTICATED", ErrorReason.CREDENTIAL_INVALID, "expired");
+    const retries = new Retries(new RetryBudget(), 1000, 1, Infinity, true);
+    await retries.pause(expired, NEVER);
+    await assert.rejects(retries.pause(expired, NEVER), expired);
+    retries.heard();
+    await retries.pause(expired, NEVER);
+    await assert.rejects(new Retries(new RetryBudget(), 1000, 1).pause(expired, NEVER), expired);
+  });
+
   test("wait no less than the server asks for", async () => {
     const asked = { retryAfterMs: 150 };
     const error = new TurntreeError("RESOURCE_EXHAUSTED", ErrorReason.MESSAGE_TOO_LARGE, "slow down", {}, asked);

@@ -13,6 +13,7 @@ import { invalid } from "../errors.js";
 import type { SessionHandle } from "../session-handle.js";
 import { append, pop, read, replace } from "./history.js";
 import { Queries } from "./queries.js";
+import type { Token } from "../token.js";
 import { type RunUsage, runUsage } from "./shapes.js";
 import { acquire, release } from "./shared-clients.js";
 import { applyTransaction } from "./transactions.js";
@@ -28,6 +29,9 @@ export interface TurntreeSessionOptions {
    * process that name the same URL share one connection.
    */
   url?: string;
+
+  /** Who calls, as for `TurntreeClient`. */
+  token?: Token;
 
   /** A client to use instead of a URL. It stays the caller's to close. */
   client?: TurntreeClient;
@@ -52,7 +56,7 @@ export class TurntreeSession
   /** The methods take the context of a run, as the runner gives it, and have no use for it. */
   readonly acceptsRunContext = true;
 
-  readonly #url: string | undefined;
+  readonly #isShared: boolean;
   readonly #client: TurntreeClient;
   readonly #session: SessionHandle;
   #last: Promise<unknown> = Promise.resolve();
@@ -66,18 +70,17 @@ export class TurntreeSession
     if (options.client !== undefined && options.url !== undefined) {
       throw invalid("url", options.url, "left out when there is a client");
     }
-    const url = options.url ?? process.env.TURNTREE_URL ?? URL_DEFAULT;
-    const client = options.client ?? acquire(url);
+    const client = options.client ?? acquire(options.url ?? process.env.TURNTREE_URL ?? URL_DEFAULT, options.token);
     const session = client.session(sessionId);
     super(client, session);
-    this.#url = options.client === undefined ? url : undefined;
+    this.#isShared = options.client === undefined;
     this.#client = client;
     this.#session = session;
   }
 
   /** Give the connection back. Calls after this may be refused. */
   close(): void {
-    if (!this.#isClosed && this.#url !== undefined) release(this.#url);
+    if (!this.#isClosed && this.#isShared) release(this.#client);
     this.#isClosed = true;
   }
 

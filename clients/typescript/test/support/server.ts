@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { openSync, readFileSync } from "node:fs";
+import { closeSync, openSync, readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -46,9 +46,11 @@ export class Server {
   async startAgain(): Promise<void> {
     const db = join(this.folder, "conversations.db");
     const log = join(this.folder, "server.log");
+    const logged = openSync(log, "a");
     const process = spawn(COMMAND, ["serve", "--db", db, "--listen", this.#address, ...this.#options], {
-      stdio: ["ignore", "pipe", openSync(log, "a")],
+      stdio: ["ignore", "pipe", logged],
     });
+    closeSync(logged);
     this.#process = process;
     const lines = createInterface(process.stdout ?? Readable.from([]));
     const signal = AbortSignal.timeout(STARTED_WITHIN_MS);

@@ -11,13 +11,17 @@ import { enumDesc, fileDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file turntree/v1/error_reason.proto.
  */
 export const file_turntree_v1_error_reason: GenFile = /*@__PURE__*/
-  fileDesc("Ch50dXJudHJlZS92MS9lcnJvcl9yZWFzb24ucHJvdG8SC3R1cm50cmVlLnYxKvAFCgtFcnJvclJlYXNvbhIcChhFUlJPUl9SRUFTT05fVU5TUEVDSUZJRUQQABIfChtFUlJPUl9SRUFTT05fRklFTERfUkVRVUlSRUQQARIeChpFUlJPUl9SRUFTT05fRklFTERfSU5WQUxJRBACEiAKHEVSUk9SX1JFQVNPTl9GSUVMRF9UT09fTEFSR0UQAxIeChpFUlJPUl9SRUFTT05fSVRFTV9OT1RfSlNPThAEEh8KG0VSUk9SX1JFQVNPTl9DVVJTT1JfSU5WQUxJRBAFEiMKH0VSUk9SX1JFQVNPTl9QQUdFX1RPS0VOX0lOVkFMSUQQBhIiCh5FUlJPUl9SRUFTT05fU0VTU0lPTl9OT1RfRk9VTkQQBxIhCh1FUlJPUl9SRUFTT05fQlJBTkNIX05PVF9GT1VORBAIEh8KG0VSUk9SX1JFQVNPTl9UVVJOX05PVF9GT1VORBAJEiIKHkVSUk9SX1JFQVNPTl9DT05URU5UX05PVF9GT1VORBAKEh8KG0VSUk9SX1JFQVNPTl9CUkFOQ0hfSURfVVNFRBALEiEKHUVSUk9SX1JFQVNPTl9CUkFOQ0hfUFJPVEVDVEVEEAwSIAocRVJST1JfUkVBU09OX0NVUlNPUl9NSVNNQVRDSBANEiIKHkVSUk9SX1JFQVNPTl9SRVFVRVNUX0lEX1JFVVNFRBAOEiIKHkVSUk9SX1JFQVNPTl9NRVNTQUdFX1RPT19MQVJHRRAPEhsKF0VSUk9SX1JFQVNPTl9TVE9SRV9CVVNZEBASIAocRVJST1JfUkVBU09OX1NFUlZFUl9TVE9QUElORxAREh0KGUVSUk9SX1JFQVNPTl9TVE9SRV9GQUlMRUQQEhIZChVFUlJPUl9SRUFTT05fSU5URVJOQUwQExIiCh5FUlJPUl9SRUFTT05fREVBRExJTkVfRVhDRUVERUQQFBIjCh9FUlJPUl9SRUFTT05fU0VSVkVSX1VOUkVBQ0hBQkxFEBViBnByb3RvMw");
+  fileDesc("Ch50dXJudHJlZS92MS9lcnJvcl9yZWFzb24ucHJvdG8SC3R1cm50cmVlLnYxKosICgtFcnJvclJlYXNvbhIcChhFUlJPUl9SRUFTT05fVU5TUEVDSUZJRUQQABIfChtFUlJPUl9SRUFTT05fRklFTERfUkVRVUlSRUQQARIeChpFUlJPUl9SRUFTT05fRklFTERfSU5WQUxJRBACEiAKHEVSUk9SX1JFQVNPTl9GSUVMRF9UT09fTEFSR0UQAxIeChpFUlJPUl9SRUFTT05fSVRFTV9OT1RfSlNPThAEEh8KG0VSUk9SX1JFQVNPTl9DVVJTT1JfSU5WQUxJRBAFEiMKH0VSUk9SX1JFQVNPTl9QQUdFX1RPS0VOX0lOVkFMSUQQBhIiCh5FUlJPUl9SRUFTT05fU0VTU0lPTl9OT1RfRk9VTkQQBxIhCh1FUlJPUl9SRUFTT05fQlJBTkNIX05PVF9GT1VORBAIEh8KG0VSUk9SX1JFQVNPTl9UVVJOX05PVF9GT1VORBAJEiIKHkVSUk9SX1JFQVNPTl9DT05URU5UX05PVF9GT1VORBAKEh8KG0VSUk9SX1JFQVNPTl9CUkFOQ0hfSURfVVNFRBALEiEKHUVSUk9SX1JFQVNPTl9CUkFOQ0hfUFJPVEVDVEVEEAwSIAocRVJST1JfUkVBU09OX0NVUlNPUl9NSVNNQVRDSBANEiIKHkVSUk9SX1JFQVNPTl9SRVFVRVNUX0lEX1JFVVNFRBAOEiIKHkVSUk9SX1JFQVNPTl9NRVNTQUdFX1RPT19MQVJHRRAPEhsKF0VSUk9SX1JFQVNPTl9TVE9SRV9CVVNZEBASIAocRVJST1JfUkVBU09OX1NFUlZFUl9TVE9QUElORxAREh0KGUVSUk9SX1JFQVNPTl9TVE9SRV9GQUlMRUQQEhIZChVFUlJPUl9SRUFTT05fSU5URVJOQUwQExIiCh5FUlJPUl9SRUFTT05fREVBRExJTkVfRVhDRUVERUQQFBIjCh9FUlJPUl9SRUFTT05fU0VSVkVSX1VOUkVBQ0hBQkxFEBUSJAogRVJST1JfUkVBU09OX0NSRURFTlRJQUxfUkVRVUlSRUQQFhIjCh9FUlJPUl9SRUFTT05fQ1JFREVOVElBTF9JTlZBTElEEBcSIgoeRVJST1JfUkVBU09OX1JPTEVfSU5TVUZGSUNJRU5UEBgSJQohRVJST1JfUkVBU09OX05BTUVTUEFDRV9OT1RfU0VSVkVEEBkSHgoaRVJST1JfUkVBU09OX1JBVEVfRVhDRUVERUQQGhIlCiFFUlJPUl9SRUFTT05fQ09OQ1VSUkVOQ1lfRVhDRUVERUQQGxIbChdFUlJPUl9SRUFTT05fT1ZFUkxPQURFRBAcEh8KG0VSUk9SX1JFQVNPTl9RVU9UQV9FWENFRURFRBAdYgZwcm90bzM");
 
 /**
  * The reasons that a server gives in `google.rpc.ErrorInfo`, in the details of a gRPC status.
  *
  * `ErrorInfo.domain` is `turntree`, `ErrorInfo.reason` is the name of one of these values, and `ErrorInfo.metadata`
- * holds the facts that each of them lists. Facts never hold item content, SQL or server internals.
+ * holds the facts that each of them lists. Facts never hold item content, SQL or server internals. A refusal that passes
+ * by itself, because a limit of load was reached, also has `google.rpc.RetryInfo` with the time to wait.
+ *
+ * Every RPC may be refused for who calls and how much: with UNAUTHENTICATED, PERMISSION_DENIED, or RESOURCE_EXHAUSTED. Its
+ * own list of errors does not repeat that.
  *
  * @generated from enum turntree.v1.ErrorReason
  */
@@ -272,6 +276,99 @@ export enum ErrorReason {
    * @generated from enum value: ERROR_REASON_SERVER_UNREACHABLE = 21;
    */
   SERVER_UNREACHABLE = 21,
+
+  /**
+   * The server asks for a credential, and the call has none. No facts.
+   *
+   * Example:
+   *     { "reason": "ERROR_REASON_CREDENTIAL_REQUIRED", "domain": "turntree" }
+   *
+   * @generated from enum value: ERROR_REASON_CREDENTIAL_REQUIRED = 22;
+   */
+  CREDENTIAL_REQUIRED = 22,
+
+  /**
+   * The credential is not valid: malformed, unknown, revoked, expired or meant for another service; the answer does not
+   * tell which. No facts.
+   *
+   * Example:
+   *     { "reason": "ERROR_REASON_CREDENTIAL_INVALID", "domain": "turntree" }
+   *
+   * @generated from enum value: ERROR_REASON_CREDENTIAL_INVALID = 23;
+   */
+  CREDENTIAL_INVALID = 23,
+
+  /**
+   * The credential is valid, but its role may not make this call. Facts: role, limit.
+   *
+   * Example:
+   *     { "reason": "ERROR_REASON_ROLE_INSUFFICIENT",
+   *       "domain": "turntree",
+   *       "metadata": { "role": "reader", "limit": "writer" } }
+   *
+   * @generated from enum value: ERROR_REASON_ROLE_INSUFFICIENT = 24;
+   */
+  ROLE_INSUFFICIENT = 24,
+
+  /**
+   * The credential is valid, but this server does not serve its namespace. Facts: namespace.
+   *
+   * Example:
+   *     { "reason": "ERROR_REASON_NAMESPACE_NOT_SERVED",
+   *       "domain": "turntree",
+   *       "metadata": { "namespace": "acme" } }
+   *
+   * @generated from enum value: ERROR_REASON_NAMESPACE_NOT_SERVED = 25;
+   */
+  NAMESPACE_NOT_SERVED = 25,
+
+  /**
+   * The credential makes more calls than it may in a time; wait as RetryInfo says. Facts: limit.
+   *
+   * Example:
+   *     { "reason": "ERROR_REASON_RATE_EXCEEDED",
+   *       "domain": "turntree",
+   *       "metadata": { "limit": "100 calls a second" } }
+   *
+   * @generated from enum value: ERROR_REASON_RATE_EXCEEDED = 26;
+   */
+  RATE_EXCEEDED = 26,
+
+  /**
+   * The credential has as many calls or watches at work as it may; wait as RetryInfo says. Facts: limit.
+   *
+   * Example:
+   *     { "reason": "ERROR_REASON_CONCURRENCY_EXCEEDED",
+   *       "domain": "turntree",
+   *       "metadata": { "limit": "1000 watches at once" } }
+   *
+   * @generated from enum value: ERROR_REASON_CONCURRENCY_EXCEEDED = 27;
+   */
+  CONCURRENCY_EXCEEDED = 27,
+
+  /**
+   * The server has as much to do as it takes on; nothing was begun; wait as RetryInfo says. Facts: limit.
+   *
+   * Example:
+   *     { "reason": "ERROR_REASON_OVERLOADED",
+   *       "domain": "turntree",
+   *       "metadata": { "limit": "8192 mutations that wait" } }
+   *
+   * @generated from enum value: ERROR_REASON_OVERLOADED = 28;
+   */
+  OVERLOADED = 28,
+
+  /**
+   * The namespace holds as many sessions or bytes as it may; nothing was written. Facts: limit.
+   *
+   * Example:
+   *     { "reason": "ERROR_REASON_QUOTA_EXCEEDED",
+   *       "domain": "turntree",
+   *       "metadata": { "limit": "1000 sessions" } }
+   *
+   * @generated from enum value: ERROR_REASON_QUOTA_EXCEEDED = 29;
+   */
+  QUOTA_EXCEEDED = 29,
 }
 
 /**
