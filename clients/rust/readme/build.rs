@@ -10,6 +10,7 @@ use std::{env, fs};
 const README: &str = "../README.md";
 const ADDRESS: &str = "\"localhost:50051\"";
 const MODEL: &str = "OpenAI::from_env()?.responses(openai::GPT_5_2)";
+const TOKEN: &str = "\"a secret\"";
 const TLS_ADDRESS: &str = "\"turntrees://memory.example:443?ca_file=ca.pem\"";
 
 fn main() {
@@ -25,8 +26,11 @@ fn main() {
             is_code = line == "```rust";
         } else if is_code {
             let program = if section.starts_with("TLS") { &mut tls } else { &mut plain };
-            let line =
-                line.replace(ADDRESS, "address").replace(TLS_ADDRESS, "address").replace(MODEL, "crate::model()");
+            let line = line
+                .replace(ADDRESS, "address")
+                .replace(TLS_ADDRESS, "address")
+                .replace(MODEL, "crate::model()")
+                .replace(TOKEN, "crate::token()");
             writeln!(program, "{}", checked(&line)).expect("a text takes more text");
         }
     }

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use crate::error::Error;
+use crate::token::HIDDEN;
 
 const FIELD: &str = "url";
 const FORMS: &str = "host:port, turntree://host:port or turntrees://host:port?ca_file=…&cert_file=…&key_file=…";
@@ -60,7 +61,7 @@ impl Address {
         if self.tls.is_some() || self.is_loopback() {
             return Ok(());
         }
-        Err(Error::invalid(FIELD, &self.target, "turntrees://… where there is a token, except on this machine itself"))
+        Err(Error::invalid("token", HIDDEN, "sent over TLS (turntrees://), or to a loopback address"))
     }
 
     /// What to connect to. A server that does not answer is given up after `connect_timeout`.

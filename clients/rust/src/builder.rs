@@ -65,15 +65,16 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// - `INVALID_ARGUMENT` with `FIELD_INVALID`: the address is none, one of its files cannot be read, or there is a
-    ///   token and the address is another machine's without TLS.
+    /// - `INVALID_ARGUMENT` with `FIELD_INVALID`: the address is none, one of its files cannot be read, the token is none,
+    ///   or it would be sent to another machine without TLS.
     /// - `UNAVAILABLE` with `SERVER_UNREACHABLE`: no server answered in the time that is set by
     ///   [`retry_for`](Self::retry_for).
     pub async fn connect(self) -> Result<Client, Error> {
         let address = Address::parse(&self.url)?;
         let token = self.token.or_else(Token::from_environment);
-        if token.is_some() {
+        if let Some(token) = &token {
             address.check_token()?;
+            token.check()?;
         }
         let endpoint = address.endpoint(self.retry_for.max(Duration::from_millis(1)))?;
         let budget = Budget::new();

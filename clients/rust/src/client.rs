@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use crate::builder::Builder;
 use crate::error::Error;
-use crate::retries::{Budget, CALL_DELAY_MAX, Retries};
+use crate::retries::{Budget, CALL_DELAY_MAX, Retries, STREAM_DELAY_MAX};
 use crate::session_handle::SessionHandle;
 use crate::token::Token;
 
@@ -95,9 +95,11 @@ impl Client {
         &self.connection.target
     }
 
-    /// Retries that begin when something first fails.
-    pub(crate) fn retries(&self, delay_max: Duration, deadline: Option<Instant>) -> Retries<'_> {
-        Retries::new(&self.connection.budget, self.connection.retry_for, delay_max, deadline)
+    /// Retries of a stream, which begin when it is first cut.
+    pub(crate) fn stream_retries(&self) -> Retries<'_> {
+        let Connection { budget, retry_for, token, .. } = self.connection.as_ref();
+        let may_renew = token.as_ref().is_some_and(Token::is_fresh);
+        Retries::new(budget, *retry_for, STREAM_DELAY_MAX, None).renewing(may_renew)
     }
 
     /// Makes a unary call: the one way that all of them go.
@@ -107,8 +109,10 @@ impl Client {
         F: Fn(Channel, Request<Q>) -> Fut,
         Fut: Future<Output = Result<Response<R>, Status>>,
     {
-        let deadline = Instant::now() + self.timeout;
-        let mut retries = self.retries(CALL_DELAY_MAX, Some(deadline));
+        let Connection { budget, retry_for, .. } = self.connection.as_ref();
+        let begin = Instant::now();
+        let deadline = begin + self.timeout;
+        let mut retries = Retries::new(budget, *retry_for, CALL_DELAY_MAX, Some(deadline.min(begin + *retry_for)));
         loop {
             let attempt = self.attempt(request.clone(), Some(deadline), &send);
             let Ok(outcome) = time::timeout_at(deadline, attempt).await else {

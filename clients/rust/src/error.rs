@@ -139,6 +139,7 @@ impl Error {
                 return Self::unreachable(target, &message);
             }
             Code::DeadlineExceeded => (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded),
+            Code::Unauthenticated => (Code::Unauthenticated, ErrorReason::CredentialInvalid),
             Code::ResourceExhausted => (Code::ResourceExhausted, ErrorReason::MessageTooLarge),
             code => (code, ErrorReason::Internal),
         };
@@ -176,12 +177,12 @@ mod tests {
     /// A server's error keeps its code, reason, facts, message and the time to wait.
     #[test]
     fn from_turntree() {
-        let status = sent(Code::ResourceExhausted, "turntree", "ERROR_REASON_MESSAGE_TOO_LARGE");
+        let status = sent(Code::ResourceExhausted, "turntree", "ERROR_REASON_RATE_EXCEEDED");
         let error = Error::from_status(&status, "h:1");
-        assert_eq!((error.code(), error.reason()), (Code::ResourceExhausted, ErrorReason::MessageTooLarge));
+        assert_eq!((error.code(), error.reason()), (Code::ResourceExhausted, ErrorReason::RateExceeded));
         assert_eq!((error.message(), error.fact("limit")), ("slow down", Some("100 calls a second")));
         assert_eq!(error.retry_after(), Some(Duration::from_millis(1_500)));
-        assert_eq!(error.to_string(), "slow down (ERROR_REASON_MESSAGE_TOO_LARGE)");
+        assert_eq!(error.to_string(), "slow down (ERROR_REASON_RATE_EXCEEDED)");
     }
 
     /// A reason that this client does not know leaves the code and the facts as they are.

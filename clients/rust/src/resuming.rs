@@ -10,7 +10,6 @@ use crate::calls::stub;
 use crate::client::Client;
 use crate::error::{Code, Error};
 use crate::responses::Responses;
-use crate::retries::STREAM_DELAY_MAX;
 use crate::seen_turns::SeenTurns;
 use crate::v1::session_service_client::SessionServiceClient;
 use crate::v1::turn_service_client::TurnServiceClient;
@@ -55,7 +54,7 @@ impl Client {
     {
         let client = self.clone();
         Responses::new(try_stream! {
-            let mut retries = client.retries(STREAM_DELAY_MAX, None);
+            let mut retries = client.stream_retries();
             let mut cut: Option<Error> = None;
             loop {
                 let lost = match client.attempt(reader.request(), None, &send).await {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{self, Instant};
 
-use crate::error::Error;
+use crate::error::{Code, Error};
 
 /// How long a call, or a stream, that finds the server unavailable is tried again.
 pub(crate) const RETRY_FOR_DEFAULT: Duration = Duration::from_secs(8);
@@ -57,18 +57,35 @@ pub(crate) struct Retries<'a> {
     delay_max: Duration,
     delay: Duration,
     give_up: Option<Instant>,
+    may_renew: bool,
+    is_first_failure: bool,
 }
 
 impl<'a> Retries<'a> {
     /// Retries for a time after the first failure, and not beyond the deadline.
     pub(crate) fn new(budget: &'a Budget, retry_for: Duration, delay_max: Duration, deadline: Option<Instant>) -> Self {
-        Self { budget, retry_for: Some(retry_for), deadline, delay_max, delay: DELAY_MIN, give_up: None }
+        Self {
+            budget,
+            retry_for: Some(retry_for),
+            deadline,
+            delay_max,
+            delay: DELAY_MIN,
+            give_up: None,
+            may_renew: false,
+            is_first_failure: true,
+        }
+    }
+
+    /// Tries once more with a fresh token, when one has expired on the way.
+    pub(crate) fn renewing(self, may_renew: bool) -> Self {
+        Self { may_renew, ..self }
     }
 
     /// Notes that it goes on: the next failure is a first one again.
     pub(crate) fn succeeded(&mut self) {
         self.give_up = None;
         self.delay = DELAY_MIN;
+        self.is_first_failure = true;
     }
 
     /// Goes on for ever from now on, at the pace of the longest wait, whatever the budget.
@@ -78,7 +95,9 @@ impl<'a> Retries<'a> {
 
     /// Waits for the time of the next try, or gives the error back when there is to be none.
     pub(crate) async fn pause(&mut self, error: Error) -> Result<(), Error> {
-        let Some(asked) = error.retry_delay() else { return Err(error) };
+        let renews = error.code() == Code::Unauthenticated && self.may_renew && self.is_first_failure;
+        self.is_first_failure = false;
+        let Some(asked) = error.retry_delay().or(renews.then_some(Duration::ZERO)) else { return Err(error) };
         let own = self.delay.mul_f64(0.5 + fastrand::f64() / 2.0);
         let wait = if asked.is_zero() { own } else { asked.max(self.delay).mul_f64(1.0 + fastrand::f64() / 2.0) };
         self.delay = (2 * self.delay).min(self.delay_max);
@@ -98,6 +117,7 @@ impl<'a> Retries<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::v1::ErrorReason;
 
     fn failure() -> Error {
         Error::unreachable("h:1", "gone")
@@ -150,12 +170,28 @@ mod tests {
         let budget = Budget::new();
         let spent = (0..1_000).filter(|_| budget.spend()).count();
         assert_eq!(spent, 100);
+        let mut retries = Retries::new(&budget, Duration::from_secs(8), CALL_DELAY_MAX, None);
+        assert_eq!(retries.pause(failure()).await, Err(failure()));
         (0..11).for_each(|_| budget.answered());
         assert!(budget.spend());
         assert!(!budget.spend());
         time::sleep(Duration::from_millis(1_001)).await;
         assert!(budget.spend());
         assert!(!budget.spend());
+    }
+
+    /// A token that has expired on the way is renewed once, and again only after a success.
+    #[tokio::test(start_paused = true)]
+    async fn expired_tokens() {
+        let expired = || Error::new(Code::Unauthenticated, ErrorReason::CredentialInvalid, String::new(), []);
+        let budget = Budget::new();
+        let retries = || Retries::new(&budget, Duration::from_secs(8), CALL_DELAY_MAX, None);
+        assert!(retries().pause(expired()).await.is_err());
+        let mut renewing = retries().renewing(true);
+        assert!(renewing.pause(expired()).await.is_ok());
+        assert!(renewing.pause(expired()).await.is_err());
+        renewing.succeeded();
+        assert!(renewing.pause(expired()).await.is_ok());
     }
 
     /// A wait is at least as long as the server asks for, and what is not to be retried is not.
@@ -167,7 +203,7 @@ mod tests {
         let budget = Budget::new();
         let mut retries = Retries::new(&budget, Duration::from_secs(8), CALL_DELAY_MAX, None);
         let mut details = ErrorDetails::new();
-        details.set_error_info("ERROR_REASON_MESSAGE_TOO_LARGE", "turntree", [("limit".to_owned(), "1".to_owned())]);
+        details.set_error_info("ERROR_REASON_RATE_EXCEEDED", "turntree", [("limit".to_owned(), "1".to_owned())]);
         let refused = Status::with_error_details(Code::ResourceExhausted, "", details.clone());
         assert!(retries.pause(Error::from_status(&refused, "h:1")).await.is_err());
         details.set_retry_info(Some(Duration::from_secs(3)));

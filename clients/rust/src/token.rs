@@ -12,6 +12,9 @@ use tonic::metadata::{Ascii, MetadataValue};
 use crate::error::{Code, Error, with_causes};
 use crate::v1::ErrorReason;
 
+/// What errors show in place of a token.
+pub(crate) const HIDDEN: &str = "(hidden)";
+
 const VARIABLE: &str = "TURNTREE_TOKEN";
 
 type BoxError = Box<dyn StdError + Send + Sync>;
@@ -48,20 +51,40 @@ impl Token {
         env::var(VARIABLE).ok().filter(|token| !token.is_empty()).map(Self::Text)
     }
 
+    /// Whether each call may show another token.
+    pub(crate) fn is_fresh(&self) -> bool {
+        matches!(self, Self::Source(_))
+    }
+
+    /// Refuses a text that is no token; what a function gives is checked when it gives it.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Text(token) => header(token).map(drop),
+            Self::Source(_) => Ok(()),
+        }
+    }
+
     /// The value of the header `authorization`.
     pub(crate) async fn authorization(&self) -> Result<MetadataValue<Ascii>, Error> {
         let token = match self {
             Self::Text(token) => token.clone(),
             Self::Source(source) => source().await.map_err(|error| {
                 let message = format!("no token: {}", with_causes(&error.to_string(), error.as_ref()));
-                Error::new(Code::Unauthenticated, ErrorReason::Unspecified, message, [])
+                Error::new(Code::Unauthenticated, ErrorReason::CredentialRequired, message, [])
             })?,
         };
-        let mut value = MetadataValue::try_from(format!("Bearer {token}"))
-            .map_err(|_| Error::invalid("token", "not shown", "visible ASCII"))?;
-        value.set_sensitive(true);
-        Ok(value)
+        header(&token)
     }
+}
+
+fn header(token: &str) -> Result<MetadataValue<Ascii>, Error> {
+    let refused = || Error::invalid("token", HIDDEN, "a token of visible ASCII characters");
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(refused());
+    }
+    let mut value = MetadataValue::try_from(format!("Bearer {token}")).map_err(|_| refused())?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 #[cfg(test)]
@@ -84,9 +107,11 @@ mod tests {
         let error = failing.authorization().await.unwrap_err();
         assert_eq!(error.code(), Code::Unauthenticated);
         assert!(error.message().contains("the vault is sealed"));
-        let error = Token::Text("line\nbreak".to_owned()).authorization().await.unwrap_err();
-        assert_eq!((error.code(), error.fact("field")), (Code::InvalidArgument, Some("token")));
-        assert!(!error.to_string().contains("line"));
+        for token in ["line\nbreak", "", "line break", "Zürich"] {
+            let error = Token::Text(token.to_owned()).authorization().await.unwrap_err();
+            assert_eq!((error.code(), error.fact("field")), (Code::InvalidArgument, Some("token")));
+            assert!(!error.to_string().contains("line"));
+        }
         assert!(!format!("{:?}", Token::Text("secret".to_owned())).contains("secret"));
     }
 }

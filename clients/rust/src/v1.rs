@@ -561,7 +561,11 @@ pub mod branch_service_client {
 /// The reasons that a server gives in `google.rpc.ErrorInfo`, in the details of a gRPC status.
 ///
 /// `ErrorInfo.domain` is `turntree`, `ErrorInfo.reason` is the name of one of these values, and `ErrorInfo.metadata`
-/// holds the facts that each of them lists. Facts never hold item content, SQL or server internals.
+/// holds the facts that each of them lists. Facts never hold item content, SQL or server internals. A refusal that passes
+/// by itself, because a limit of load was reached, also has `google.rpc.RetryInfo` with the time to wait.
+///
+/// Every RPC may be refused for who calls and how much: with UNAUTHENTICATED, PERMISSION_DENIED, or RESOURCE_EXHAUSTED. Its
+/// own list of errors does not repeat that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum ErrorReason {
@@ -706,6 +710,59 @@ pub enum ErrorReason {
     /// "domain": "turntree",
     /// "metadata": { "target": "localhost:50051" } }
     ServerUnreachable = 21,
+    /// The server asks for a credential, and the call has none. No facts.
+    ///
+    /// Example:
+    /// { "reason": "ERROR_REASON_CREDENTIAL_REQUIRED", "domain": "turntree" }
+    CredentialRequired = 22,
+    /// The credential is not valid: malformed, unknown, revoked, expired or meant for another service; the answer does not
+    /// tell which. No facts.
+    ///
+    /// Example:
+    /// { "reason": "ERROR_REASON_CREDENTIAL_INVALID", "domain": "turntree" }
+    CredentialInvalid = 23,
+    /// The credential is valid, but its role may not make this call. Facts: role, limit.
+    ///
+    /// Example:
+    /// { "reason": "ERROR_REASON_ROLE_INSUFFICIENT",
+    /// "domain": "turntree",
+    /// "metadata": { "role": "reader", "limit": "writer" } }
+    RoleInsufficient = 24,
+    /// The credential is valid, but this server does not serve its namespace. Facts: namespace.
+    ///
+    /// Example:
+    /// { "reason": "ERROR_REASON_NAMESPACE_NOT_SERVED",
+    /// "domain": "turntree",
+    /// "metadata": { "namespace": "acme" } }
+    NamespaceNotServed = 25,
+    /// The credential makes more calls than it may in a time; wait as RetryInfo says. Facts: limit.
+    ///
+    /// Example:
+    /// { "reason": "ERROR_REASON_RATE_EXCEEDED",
+    /// "domain": "turntree",
+    /// "metadata": { "limit": "100 calls a second" } }
+    RateExceeded = 26,
+    /// The credential has as many calls or watches at work as it may; wait as RetryInfo says. Facts: limit.
+    ///
+    /// Example:
+    /// { "reason": "ERROR_REASON_CONCURRENCY_EXCEEDED",
+    /// "domain": "turntree",
+    /// "metadata": { "limit": "1000 watches at once" } }
+    ConcurrencyExceeded = 27,
+    /// The server has as much to do as it takes on; nothing was begun; wait as RetryInfo says. Facts: limit.
+    ///
+    /// Example:
+    /// { "reason": "ERROR_REASON_OVERLOADED",
+    /// "domain": "turntree",
+    /// "metadata": { "limit": "8192 mutations that wait" } }
+    Overloaded = 28,
+    /// The namespace holds as many sessions or bytes as it may; nothing was written. Facts: limit.
+    ///
+    /// Example:
+    /// { "reason": "ERROR_REASON_QUOTA_EXCEEDED",
+    /// "domain": "turntree",
+    /// "metadata": { "limit": "1000 sessions" } }
+    QuotaExceeded = 29,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -736,6 +793,14 @@ impl ErrorReason {
             Self::Internal => "ERROR_REASON_INTERNAL",
             Self::DeadlineExceeded => "ERROR_REASON_DEADLINE_EXCEEDED",
             Self::ServerUnreachable => "ERROR_REASON_SERVER_UNREACHABLE",
+            Self::CredentialRequired => "ERROR_REASON_CREDENTIAL_REQUIRED",
+            Self::CredentialInvalid => "ERROR_REASON_CREDENTIAL_INVALID",
+            Self::RoleInsufficient => "ERROR_REASON_ROLE_INSUFFICIENT",
+            Self::NamespaceNotServed => "ERROR_REASON_NAMESPACE_NOT_SERVED",
+            Self::RateExceeded => "ERROR_REASON_RATE_EXCEEDED",
+            Self::ConcurrencyExceeded => "ERROR_REASON_CONCURRENCY_EXCEEDED",
+            Self::Overloaded => "ERROR_REASON_OVERLOADED",
+            Self::QuotaExceeded => "ERROR_REASON_QUOTA_EXCEEDED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -763,6 +828,14 @@ impl ErrorReason {
             "ERROR_REASON_INTERNAL" => Some(Self::Internal),
             "ERROR_REASON_DEADLINE_EXCEEDED" => Some(Self::DeadlineExceeded),
             "ERROR_REASON_SERVER_UNREACHABLE" => Some(Self::ServerUnreachable),
+            "ERROR_REASON_CREDENTIAL_REQUIRED" => Some(Self::CredentialRequired),
+            "ERROR_REASON_CREDENTIAL_INVALID" => Some(Self::CredentialInvalid),
+            "ERROR_REASON_ROLE_INSUFFICIENT" => Some(Self::RoleInsufficient),
+            "ERROR_REASON_NAMESPACE_NOT_SERVED" => Some(Self::NamespaceNotServed),
+            "ERROR_REASON_RATE_EXCEEDED" => Some(Self::RateExceeded),
+            "ERROR_REASON_CONCURRENCY_EXCEEDED" => Some(Self::ConcurrencyExceeded),
+            "ERROR_REASON_OVERLOADED" => Some(Self::Overloaded),
+            "ERROR_REASON_QUOTA_EXCEEDED" => Some(Self::QuotaExceeded),
             _ => None,
         }
     }

@@ -227,6 +227,21 @@ async fn byte_for_byte() {
     assert_eq!((total.total_tokens, total.input_tokens), (i64::MAX, 9_007_199_254_740_993));
 }
 
+/// An item larger than gRPC's usual 4 MiB comes back by every way to read it.
+#[tokio::test]
+async fn large_items() {
+    let (_server, client) = serving().await;
+    let item = user(&"x".repeat(6 * 1024 * 1024));
+    let expected = [item];
+    client.add_items(add(expected.to_vec())).await.unwrap();
+    let request = GetItemsRequest { session_id: session_id(), ..GetItemsRequest::default() };
+    assert_eq!(client.get_items(request).await.unwrap().delta.unwrap().items, expected);
+    assert_eq!(all_items(&client).await.unwrap(), expected);
+    let turn = client.session(SESSION).stream_turns().try_next().await.unwrap().unwrap().turns.remove(0);
+    assert_eq!(turn.items, expected);
+    assert_eq!(client.session(SESSION).watch().try_next().await.unwrap().unwrap().delta.unwrap().items, expected);
+}
+
 /// A call without an answer in time fails with `DEADLINE_EXCEEDED`.
 #[tokio::test]
 async fn deadline() {

@@ -89,6 +89,18 @@ async fn cut_streams() {
 
     let proxy = Proxy::start(server.address(), &[1_500_000, 2_500_000]);
     let client = patient(proxy.address()).await;
+    let request = StreamItemsRequest { session_id: SESSION.to_owned(), ..StreamItemsRequest::default() };
+    let mut parts = client.stream_items(request);
+    let mut kinds = Vec::new();
+    while let Some(part) = parts.try_next().await.unwrap() {
+        kinds.push(part.delta.unwrap().kind());
+    }
+    assert!(kinds.len() >= 5);
+    assert_eq!(kinds.iter().filter(|kind| **kind == DeltaKind::Replaced).count(), 1, "{kinds:?}");
+    assert_eq!(proxy.connections(), 3);
+
+    let proxy = Proxy::start(server.address(), &[1_500_000, 2_500_000]);
+    let client = patient(proxy.address()).await;
     let mut turns = client.session(SESSION).stream_turns();
     let mut streamed = Vec::new();
     while let Some(response) = turns.try_next().await.unwrap() {
@@ -149,6 +161,22 @@ async fn watch_goes_on() {
     let third = changes.try_next().await.unwrap().unwrap().delta.unwrap();
     assert_eq!((third.kind(), third.items), (DeltaKind::Appended, vec![user("3")]));
     drop(server);
+}
+
+/// A watch that goes on where nothing has changed meanwhile says nothing.
+#[tokio::test]
+async fn watch_of_no_change() {
+    let server = Server::start();
+    let writer = patient(server.address()).await;
+    let proxy = Proxy::start(server.address(), &[]);
+    let mut changes = patient(proxy.address()).await.session(SESSION).watch();
+    let first = changes.try_next().await.unwrap().unwrap().delta.unwrap();
+    assert_eq!(first.items.len(), 0);
+    proxy.cut();
+    let quiet = tokio::time::timeout(Duration::from_secs(2), changes.try_next()).await;
+    assert_eq!((quiet.is_err(), proxy.connections()), (true, 2));
+    writer.add_items(add(vec![user("1")])).await.unwrap();
+    assert_eq!(changes.try_next().await.unwrap().unwrap().delta.unwrap().items, [user("1")]);
 }
 
 /// A connection that dies without a word is noticed within seconds, by a call and by a watch that only listens.

@@ -1,7 +1,9 @@
-//! A real turntree server in a process of its own, for tests, and a connection to it that breaks.
+//! A real turntree server in a process of its own, for tests, connections to it that break, and credentials for it.
 
+mod credentials;
 mod proxy;
 
+pub use credentials::{Authority, Keys};
 pub use proxy::Proxy;
 
 use std::env;

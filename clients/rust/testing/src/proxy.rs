@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 /// Passes connections on to a server, cuts each of the first ones after a number of bytes from the server, and swallows
@@ -15,6 +15,7 @@ pub struct Proxy {
     address: String,
     connections: Arc<AtomicUsize>,
     silent: Arc<AtomicUsize>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
 }
 
 impl Proxy {
@@ -30,13 +31,17 @@ impl Proxy {
         let connections = Arc::new(AtomicUsize::new(0));
         let silent = Arc::new(AtomicUsize::new(0));
         let (server, cut_after) = (server.to_owned(), cut_after.to_vec());
-        let (count, swallow) = (Arc::clone(&connections), Arc::clone(&silent));
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let (count, swallow, all) = (Arc::clone(&connections), Arc::clone(&silent), Arc::clone(&open));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let number = count.fetch_add(1, Ordering::SeqCst);
                 let limit = cut_after.get(number).copied().unwrap_or(usize::MAX);
                 let Ok(server) = TcpStream::connect(&server) else { continue };
-                if let (Ok(client_out), Ok(server_out)) = (client.try_clone(), server.try_clone()) {
+                if let (Ok(client_out), Ok(server_out), Ok(known)) =
+                    (client.try_clone(), server.try_clone(), client.try_clone())
+                {
+                    all.lock().expect("no thread panics").push(known);
                     let is_silent = {
                         let swallow = Arc::clone(&swallow);
                         move || number < swallow.load(Ordering::SeqCst)
@@ -47,7 +52,7 @@ impl Proxy {
                 }
             }
         });
-        Self { address, connections, silent }
+        Self { address, connections, silent, open }
     }
 
     /// Where it listens, as `127.0.0.1:PORT`.
@@ -59,6 +64,17 @@ impl Proxy {
     /// Swallows from now on what is said on the connections that there are, and leaves them open.
     pub fn go_silent(&self) {
         self.silent.store(self.connections(), Ordering::SeqCst);
+    }
+
+    /// Cuts the connections that there are.
+    ///
+    /// # Panics
+    ///
+    /// When a thread of the proxy has panicked.
+    pub fn cut(&self) {
+        for connection in self.open.lock().expect("no thread panics").drain(..) {
+            let _ = connection.shutdown(Shutdown::Both);
+        }
     }
 
     /// How many connections were made.
