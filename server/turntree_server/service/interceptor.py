@@ -15,6 +15,7 @@ from turntree.rpc_errors import to_status
 
 from turntree_server import failpoints
 from turntree_server.service.gate import Gate
+from turntree_server.service.room import Rooms
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self._rooms = Rooms()
 
     async def intercept_service(
         self,
@@ -68,8 +70,15 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 caller = await self._gate.identify(context.invocation_metadata())
                 if isinstance(request, Malformed):
                     request.refuse()
-                async with self._gate.call(caller, name):
-                    response = await handler(request, context)
+
+                async def answer() -> Any:
+                    async with self._gate.call(caller, name):
+                        return await handler(request, context)
+
+                room = self._rooms.of(context.peer())
+                response, is_large = await room.carry_out(request, answer)
+                if is_large:
+                    context.add_done_callback(lambda _: room.taken())  # type: ignore[arg-type]  # the stub wants a class
                 if failpoints.ON:
                     failpoints.hit("unary.end")
                 return response

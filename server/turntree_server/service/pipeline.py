@@ -16,6 +16,7 @@ from turntree_server import failpoints
 from turntree_server.access.caller import Caller
 from turntree_server.service.gate import Gate, caller_of_call
 from turntree_server.service.interceptor import Context, Malformed, to_turntree_error
+from turntree_server.service.room import Room
 
 CALLS_AT_WORK_MAX = 1_024
 
@@ -65,8 +66,8 @@ class PipelineService(PipelineServiceServicer):
                 request.refuse()
             calls.recognize_caller()
             for call in request.calls:
-                if calls.at_work >= CALLS_AT_WORK_MAX:
-                    await calls.room()
+                while calls.at_work >= CALLS_AT_WORK_MAX:
+                    await calls.one_done()
                 calls.start(call)
 
 
@@ -79,13 +80,14 @@ class _Calls:
         self._gate = gate
         self._caller = caller
         self._tasks: set[asyncio.Task[None]] = set()
-        self._replies: list[pb.PipelineReply] = []
+        self._replies: list[tuple[pb.PipelineReply, bool]] = []
+        self._room = Room()
         self._is_sending = False
 
     @property
     def at_work(self) -> int:
-        """How many calls are not done yet."""
-        return len(self._tasks)
+        """How many calls are not done yet, or their replies not sent."""
+        return len(self._tasks) + len(self._replies)
 
     def recognize_caller(self) -> None:
         """Look again whose stream this is; one whose credential is no longer valid ends with Unauthenticated."""
@@ -97,7 +99,7 @@ class _Calls:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def room(self) -> None:
+    async def one_done(self) -> None:
         """Wait until a call is done."""
         await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
@@ -124,13 +126,17 @@ class _Calls:
                 replies, self._replies = self._replies, []
                 if failpoints.ON:
                     failpoints.hit("reply.begin")
-                await self._context.write(pb.PipelineResponse(replies=replies))
+                await self._context.write(pb.PipelineResponse(replies=(reply for reply, _ in replies)))
+                for _, is_large in replies:
+                    if is_large:
+                        self._room.taken()
                 if failpoints.ON:
                     failpoints.hit("reply.end")
         finally:
             self._is_sending = False
 
-    async def _reply(self, call: pb.PipelineCall) -> pb.PipelineReply:
+    async def _reply(self, call: pb.PipelineCall) -> tuple[pb.PipelineReply, bool]:
+        """The reply to a call, and whether it takes up room until it is sent."""
         field = call.WhichOneof("request")
         try:
             if field is None:
@@ -140,10 +146,15 @@ class _Calls:
                 )
             if failpoints.ON:
                 failpoints.hit("call.begin")
-            name, handler = self._handlers[field]
             timeout_s = call.timeout.seconds + call.timeout.nanos / 1e9 if call.HasField("timeout") else None
-            async with asyncio.timeout(timeout_s), self._gate.call(self._caller, name):
-                answer = await handler(getattr(call, field), self._context)
-                return pb.PipelineReply(call_id=call.call_id, **{field: answer})
+            request = getattr(call, field)
+            async with asyncio.timeout(timeout_s):
+                answer, is_large = await self._room.carry_out(request, lambda: self._answer(field, request))
+            return pb.PipelineReply(call_id=call.call_id, **{field: answer}), is_large
         except Exception as error:
-            return pb.PipelineReply(call_id=call.call_id, error=to_status_message(to_turntree_error(error)))
+            return pb.PipelineReply(call_id=call.call_id, error=to_status_message(to_turntree_error(error))), False
+
+    async def _answer(self, field: str, request: Any) -> Any:
+        name, handler = self._handlers[field]
+        async with self._gate.call(self._caller, name):
+            return await handler(request, self._context)
