@@ -1,0 +1,242 @@
+"""Slow and hostile clients, each kind as a context in which many of them are at it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import ssl
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc.aio
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.events import DataReceived, StreamEnded, StreamReset
+from h2.settings import SettingCodes
+from turntree.remote import RemoteStore
+from turntree.v1.pipeline_pb2 import PipelineCall, PipelineRequest
+from turntree.v1.session_pb2 import GetItemsRequest, WatchRequest
+from turntree.v1.session_pb2_grpc import SessionServiceStub
+
+from tests.support.items import large
+from tests.support.server_process import ServerProcess
+
+
+@asynccontextmanager
+async def watchers_that_never_read(server: ServerProcess) -> AsyncIterator[None]:
+    """200 watchers who take nothing of what they are sent, while a session grows."""
+    async with grpc.aio.insecure_channel(server.address) as channel, RemoteStore(server.address) as store:
+        stub = SessionServiceStub(channel)
+        watches = [stub.Watch(WatchRequest(session_id="watched")) for _ in range(200)]
+        for number in range(40):
+            await store.add_items("watched", [large(f"{number}", 16 * 1024)])
+        yield
+        for watch in watches:
+            watch.cancel()
+
+
+@asynccontextmanager
+async def no_window(server: ServerProcess) -> AsyncIterator[None]:
+    """Streams of a client that gives the server no room to send anything, on fifteen connections."""
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(15):
+            http, writer = await _connect(stack, server, {SettingCodes.INITIAL_WINDOW_SIZE: 0})
+            for stream_id in range(1, 101, 2):
+                _request(
+                    http, stream_id, "SessionService/GetItems", GetItemsRequest(session_id="big").SerializeToString()
+                )
+            writer.write(http.data_to_send())
+            await writer.drain()
+        yield
+
+
+@asynccontextmanager
+async def pipelines_never_read(server: ServerProcess) -> AsyncIterator[None]:
+    """Pipelines of clients that ask for much, on ten connections, and give the server no room to answer."""
+    calls = [PipelineCall(call_id=number, get_items=GetItemsRequest(session_id="big")) for number in range(100)]
+    message = PipelineRequest(calls=calls).SerializeToString()
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(10):
+            http, writer = await _connect(stack, server, {SettingCodes.INITIAL_WINDOW_SIZE: 0})
+            _request(http, 1, "PipelineService/Pipeline", message, more=[message] * 9)
+            writer.write(http.data_to_send())
+            await writer.drain()
+        yield
+
+
+@asynccontextmanager
+async def ping_flood(server: ServerProcess) -> AsyncIterator[None]:
+    """Connections that send pings as fast as they can, and new ones for those that were ended."""
+
+    async def flood() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                async with contextlib.AsyncExitStack() as stack:
+                    http, writer = await _connect(stack, server)
+                    for _ in range(200):
+                        http.ping(b"pingping")
+                        writer.write(http.data_to_send())
+                        await writer.drain()
+            await asyncio.sleep(0.02)
+
+    async with _tasks(flood, 4):
+        yield
+
+
+@asynccontextmanager
+async def rapid_resets(server: ServerProcess) -> AsyncIterator[None]:
+    """Connections that open streams and reset each at once."""
+
+    async def reset() -> None:
+        while True:
+            with contextlib.suppress(OSError):
+                async with contextlib.AsyncExitStack() as stack:
+                    http, writer = await _connect(stack, server)
+                    for stream_id in range(1, 200, 2):
+                        _request(
+                            http,
+                            stream_id,
+                            "SessionService/GetItems",
+                            GetItemsRequest(session_id="big").SerializeToString(),
+                        )
+                        http.reset_stream(stream_id)
+                        writer.write(http.data_to_send())
+                    await writer.drain()
+            await asyncio.sleep(0.1)
+
+    async with _tasks(reset, 2):
+        yield
+
+
+@asynccontextmanager
+async def half_open(server: ServerProcess) -> AsyncIterator[None]:
+    """500 connections that say nothing after they were made."""
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(500):
+            await open_connection(stack, server)
+        yield
+
+
+@asynccontextmanager
+async def half_open_tls(server: ServerProcess) -> AsyncIterator[None]:
+    """500 connections that begin to speak TLS, and stop within their first message or after it."""
+    hello = _client_hello()
+    async with contextlib.AsyncExitStack() as stack:
+        for number in range(500):
+            _, writer = await open_connection(stack, server)
+            writer.write(hello[: None if number % 2 else 50])
+            await writer.drain()
+        yield
+
+
+def _client_hello() -> bytes:
+    """The first message of a client that speaks TLS and HTTP/2."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["h2"])
+    outgoing = ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="localhost").do_handshake()
+    return outgoing.read()
+
+
+@asynccontextmanager
+async def random_bytes(server: ServerProcess) -> AsyncIterator[None]:
+    """Connections that send noise, with and without the first words of the protocol."""
+
+    async def talk() -> None:
+        while True:
+            for begin in (b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"):
+                with contextlib.suppress(OSError):
+                    async with contextlib.AsyncExitStack() as stack:
+                        _, writer = await open_connection(stack, server)
+                        writer.write(begin + os.urandom(2000))
+                        await writer.drain()
+                await asyncio.sleep(0.02)
+
+    async with _tasks(talk, 4):
+        yield
+
+
+async def open_connection(
+    stack: contextlib.AsyncExitStack, server: ServerProcess
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection that is cut at the end."""
+    host, _, port = server.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    stack.callback(_abort, writer)
+    return reader, writer
+
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    writer.transport.abort()
+
+
+async def _connect(
+    stack: contextlib.AsyncExitStack, server: ServerProcess, settings: dict[SettingCodes | int, int] | None = None
+) -> tuple[H2Connection, asyncio.StreamWriter]:
+    _, writer = await open_connection(stack, server)
+    http = H2Connection(H2Configuration(client_side=True))
+    http.initiate_connection()
+    if settings:
+        http.update_settings(settings)
+    writer.write(http.data_to_send())
+    await writer.drain()
+    return http, writer
+
+
+def _request(http: H2Connection, stream_id: int, path: str, message: bytes, *, more: Sequence[bytes] = ()) -> None:
+    headers = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", f"/turntree.v1.{path}"),
+        (":authority", "localhost"),
+        ("te", "trailers"),
+        ("content-type", "application/grpc"),
+    ]
+    http.send_headers(stream_id, headers)
+    for data in (message, *more):
+        http.send_data(stream_id, b"\0" + len(data).to_bytes(4, "big") + data)
+    if not more:
+        http.end_stream(stream_id)
+
+
+@asynccontextmanager
+async def _tasks(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(work()) for _ in range(count)]
+    try:
+        yield
+        for task in tasks:
+            assert not task.done(), task
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+@dataclass(slots=True)
+class Speaker:
+    """One connection."""
+
+    http: H2Connection
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    ended: set[int] = field(default_factory=set)
+
+    def ask(self, stream_id: int) -> None:
+        """Ask for the large session."""
+        _request(self.http, stream_id, "SessionService/GetItems", GetItemsRequest(session_id="big").SerializeToString())
+        self.writer.write(self.http.data_to_send())
+
+    async def hear(self, enough: Callable[[], bool]) -> None:
+        """Take what comes, until it is enough."""
+        while not enough():
+            for event in self.http.receive_data(await asyncio.wait_for(self.reader.read(65536), 10)):
+                if isinstance(event, DataReceived):
+                    self.http.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
+                assert not isinstance(event, StreamReset)
+                if isinstance(event, StreamEnded):
+                    self.ended.add(event.stream_id)
+            self.writer.write(self.http.data_to_send())
