@@ -17,7 +17,7 @@ from turntree_server.engine import sqlite_writer
 from turntree_server.engine.migrate import migrate
 from turntree_server.engine.sqlite_driver import Connection, connect
 from turntree_server.options import add_serve_options
-from turntree_server.service import pipeline
+from turntree_server.service import pipeline, room
 from turntree_server.settings import DATABASE_DEFAULT
 
 from tests.docs.pages import GUIDE, REFERENCE, ROOT, table
@@ -126,5 +126,7 @@ def test_every_fixed_limit_of_the_server_is_that_of_the_code() -> None:
     assert listed == {
         "WAITING_MAX": sqlite_writer.WAITING_MAX,
         "CALLS_AT_WORK_MAX": pipeline.CALLS_AT_WORK_MAX,
+        "READS_MAX": room.READS_MAX,
+        "LARGE_BYTES": room.LARGE_BYTES,
         "PING_MS_MIN": app.PING_MS_MIN,
     }
