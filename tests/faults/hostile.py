@@ -1,4 +1,7 @@
-"""Slow and hostile clients, each kind as a context in which many of them are at it."""
+"""Slow and hostile clients, each kind as a context in which many of them are at it.
+
+`python -m tests.faults.hostile KIND HOST:PORT` is at it until its input ends.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ import asyncio
 import contextlib
 import os
 import ssl
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc.aio
@@ -22,13 +27,14 @@ from turntree.v1.session_pb2 import GetItemsRequest, WatchRequest
 from turntree.v1.session_pb2_grpc import SessionServiceStub
 
 from tests.support.items import large
-from tests.support.server_process import ServerProcess
+
+_WITHIN_S = 60
 
 
 @asynccontextmanager
-async def watchers_that_never_read(server: ServerProcess) -> AsyncIterator[None]:
+async def watchers_that_never_read(address: str) -> AsyncIterator[None]:
     """200 watchers who take nothing of what they are sent, while a session grows."""
-    async with grpc.aio.insecure_channel(server.address) as channel, RemoteStore(server.address) as store:
+    async with grpc.aio.insecure_channel(address) as channel, RemoteStore(address) as store:
         stub = SessionServiceStub(channel)
         watches = [stub.Watch(WatchRequest(session_id="watched")) for _ in range(200)]
         for number in range(40):
@@ -39,11 +45,11 @@ async def watchers_that_never_read(server: ServerProcess) -> AsyncIterator[None]
 
 
 @asynccontextmanager
-async def no_window(server: ServerProcess) -> AsyncIterator[None]:
+async def no_window(address: str) -> AsyncIterator[None]:
     """Streams of a client that gives the server no room to send anything, on fifteen connections."""
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(15):
-            http, writer = await _connect(stack, server, {SettingCodes.INITIAL_WINDOW_SIZE: 0})
+            http, writer = await _connect(stack, address, {SettingCodes.INITIAL_WINDOW_SIZE: 0})
             for stream_id in range(1, 101, 2):
                 _request(
                     http, stream_id, "SessionService/GetItems", GetItemsRequest(session_id="big").SerializeToString()
@@ -54,13 +60,13 @@ async def no_window(server: ServerProcess) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def pipelines_never_read(server: ServerProcess) -> AsyncIterator[None]:
+async def pipelines_never_read(address: str) -> AsyncIterator[None]:
     """Pipelines of clients that ask for much, on ten connections, and give the server no room to answer."""
     calls = [PipelineCall(call_id=number, get_items=GetItemsRequest(session_id="big")) for number in range(100)]
     message = PipelineRequest(calls=calls).SerializeToString()
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(10):
-            http, writer = await _connect(stack, server, {SettingCodes.INITIAL_WINDOW_SIZE: 0})
+            http, writer = await _connect(stack, address, {SettingCodes.INITIAL_WINDOW_SIZE: 0})
             _request(http, 1, "PipelineService/Pipeline", message, more=[message] * 9)
             writer.write(http.data_to_send())
             await writer.drain()
@@ -68,14 +74,14 @@ async def pipelines_never_read(server: ServerProcess) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def ping_flood(server: ServerProcess) -> AsyncIterator[None]:
+async def ping_flood(address: str) -> AsyncIterator[None]:
     """Connections that send pings as fast as they can, and new ones for those that were ended."""
 
     async def flood() -> None:
         while True:
             with contextlib.suppress(OSError):
                 async with contextlib.AsyncExitStack() as stack:
-                    http, writer = await _connect(stack, server)
+                    http, writer = await _connect(stack, address)
                     for _ in range(200):
                         http.ping(b"pingping")
                         writer.write(http.data_to_send())
@@ -87,14 +93,14 @@ async def ping_flood(server: ServerProcess) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def rapid_resets(server: ServerProcess) -> AsyncIterator[None]:
+async def rapid_resets(address: str) -> AsyncIterator[None]:
     """Connections that open streams and reset each at once."""
 
     async def reset() -> None:
         while True:
             with contextlib.suppress(OSError):
                 async with contextlib.AsyncExitStack() as stack:
-                    http, writer = await _connect(stack, server)
+                    http, writer = await _connect(stack, address)
                     for stream_id in range(1, 200, 2):
                         _request(
                             http,
@@ -112,21 +118,21 @@ async def rapid_resets(server: ServerProcess) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def half_open(server: ServerProcess) -> AsyncIterator[None]:
+async def half_open(address: str) -> AsyncIterator[None]:
     """500 connections that say nothing after they were made."""
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(500):
-            await open_connection(stack, server)
+            await open_connection(stack, address)
         yield
 
 
 @asynccontextmanager
-async def half_open_tls(server: ServerProcess) -> AsyncIterator[None]:
+async def half_open_tls(address: str) -> AsyncIterator[None]:
     """500 connections that begin to speak TLS, and stop within their first message or after it."""
     hello = _client_hello()
     async with contextlib.AsyncExitStack() as stack:
         for number in range(500):
-            _, writer = await open_connection(stack, server)
+            _, writer = await open_connection(stack, address)
             writer.write(hello[: None if number % 2 else 50])
             await writer.drain()
         yield
@@ -143,7 +149,7 @@ def _client_hello() -> bytes:
 
 
 @asynccontextmanager
-async def random_bytes(server: ServerProcess) -> AsyncIterator[None]:
+async def random_bytes(address: str) -> AsyncIterator[None]:
     """Connections that send noise, with and without the first words of the protocol."""
 
     async def talk() -> None:
@@ -151,7 +157,7 @@ async def random_bytes(server: ServerProcess) -> AsyncIterator[None]:
             for begin in (b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n"):
                 with contextlib.suppress(OSError):
                     async with contextlib.AsyncExitStack() as stack:
-                        _, writer = await open_connection(stack, server)
+                        _, writer = await open_connection(stack, address)
                         writer.write(begin + os.urandom(2000))
                         await writer.drain()
                 await asyncio.sleep(0.02)
@@ -161,10 +167,10 @@ async def random_bytes(server: ServerProcess) -> AsyncIterator[None]:
 
 
 async def open_connection(
-    stack: contextlib.AsyncExitStack, server: ServerProcess
+    stack: contextlib.AsyncExitStack, address: str
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A connection that is cut at the end."""
-    host, _, port = server.address.rpartition(":")
+    host, _, port = address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     stack.callback(_abort, writer)
     return reader, writer
@@ -175,9 +181,9 @@ def _abort(writer: asyncio.StreamWriter) -> None:
 
 
 async def _connect(
-    stack: contextlib.AsyncExitStack, server: ServerProcess, settings: dict[SettingCodes | int, int] | None = None
+    stack: contextlib.AsyncExitStack, address: str, settings: dict[SettingCodes | int, int] | None = None
 ) -> tuple[H2Connection, asyncio.StreamWriter]:
-    _, writer = await open_connection(stack, server)
+    _, writer = await open_connection(stack, address)
     http = H2Connection(H2Configuration(client_side=True))
     http.initiate_connection()
     if settings:
@@ -240,3 +246,48 @@ class Speaker:
                 if isinstance(event, StreamEnded):
                     self.ended.add(event.stream_id)
             self.writer.write(self.http.data_to_send())
+
+
+KINDS: dict[str, Callable[[str], AbstractAsyncContextManager[None]]] = {
+    "watchers that never read": watchers_that_never_read,
+    "no window": no_window,
+    "pipelines that are not read": pipelines_never_read,
+    "ping flood": ping_flood,
+    "rapid resets": rapid_resets,
+    "half-open connections": half_open,
+    "half-open TLS": half_open_tls,
+    "random bytes": random_bytes,
+}
+
+
+@asynccontextmanager
+async def at_it(kind: str, address: str) -> AsyncIterator[None]:
+    """Let them be at it in a process of their own, so that they take no time from this one."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", __name__, kind, address),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        assert await asyncio.wait_for(process.stdout.readline(), _WITHIN_S) == b"begun\n"
+        yield
+        process.stdin.close()
+        assert await asyncio.wait_for(process.wait(), _WITHIN_S) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def main(kind: str, address: str) -> None:
+    """Be at it until the input ends."""
+    async with KINDS[kind](address):
+        print("begun", flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
