@@ -2,12 +2,14 @@
 //!
 //! With a server at `localhost:50051`: `cargo run --example conversation`; or name its address behind `--`.
 
+use std::collections::HashMap;
 use std::env;
 use std::fmt::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use turntree::v1::create_branch_request::Origin;
-use turntree::v1::{DeltaKind, GetSessionUsageRequest, ListTurnUsageRequest, Usage};
+use turntree::v1::{DeltaKind, GetSessionUsageRequest, ListTurnUsageRequest, Usage, WatchResponse};
 use turntree::{Client, Responses, SessionHandle};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -16,8 +18,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 async fn main() -> Result<()> {
     let url = env::args().nth(1).unwrap_or_else(|| "localhost:50051".to_owned());
     let client = Client::connect(url).await?;
-    print!("{}", converse(&client).await?);
-    client.session("rust example").clear().await?;
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    print!("{}", converse(&client, &format!("example {seconds}")).await?);
     Ok(())
 }
 
@@ -26,9 +28,9 @@ async fn main() -> Result<()> {
 /// # Errors
 ///
 /// Those of the client.
-pub async fn converse(client: &Client) -> Result<String> {
+pub async fn converse(client: &Client, session_id: &str) -> Result<String> {
     let mut out = String::new();
-    let session = client.session("rust example");
+    let session = client.session(session_id);
 
     // Another part of the program follows the conversation while it happens.
     let mut changes = session.watch();
@@ -71,7 +73,7 @@ async fn say(session: &SessionHandle, question: &str, answer: &str, tokens: i64)
 }
 
 /// Waits for the next change of the conversation.
-async fn observe(changes: &mut Responses<turntree::v1::WatchResponse>, out: &mut String) -> Result<()> {
+async fn observe(changes: &mut Responses<WatchResponse>, out: &mut String) -> Result<()> {
     let delta = changes.try_next().await?.and_then(|change| change.delta).unwrap_or_default();
     let kind = if delta.kind() == DeltaKind::Replaced { "replaced" } else { "appended" };
     writeln!(out, "watched {kind} {} items", delta.items.len())?;
@@ -79,8 +81,8 @@ async fn observe(changes: &mut Responses<turntree::v1::WatchResponse>, out: &mut
 }
 
 /// What the turns of the current branch cost, as far as it is recorded there.
-async fn tokens_by_turn(client: &Client, session: &SessionHandle) -> Result<std::collections::HashMap<i64, i64>> {
-    let mut tokens = std::collections::HashMap::new();
+async fn tokens_by_turn(client: &Client, session: &SessionHandle) -> Result<HashMap<i64, i64>> {
+    let mut tokens = HashMap::new();
     let mut pages = client.pages(ListTurnUsageRequest {
         session_id: session.session_id().to_owned(),
         branch: Some(session.branch()),

@@ -23,5 +23,5 @@ all branches: 3 requests, 207 tokens
 async fn conversation() {
     let server = Server::start();
     let client = Client::connect(server.address()).await.unwrap();
-    assert_eq!(conversation::converse(&client).await.unwrap(), EXPECTED);
+    assert_eq!(conversation::converse(&client, "example 1").await.unwrap(), EXPECTED);
 }

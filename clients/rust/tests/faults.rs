@@ -179,6 +179,27 @@ async fn watch_of_no_change() {
     assert_eq!(changes.try_next().await.unwrap().unwrap().delta.unwrap().items, [user("1")]);
 }
 
+/// A server that closes its connections in good order, one after another, is no reason for a call or a watch to fail.
+#[tokio::test]
+async fn aged_connections() {
+    let server = Server::start_with(|_| ["--connection-age", "1"].map(ToOwned::to_owned).to_vec());
+    let proxy = Proxy::start(server.address(), &[]);
+    let client = patient(proxy.address()).await;
+    let mut changes = client.session(SESSION).watch();
+    let mut watched = Vec::new();
+    let mut numbers = 0..;
+    while proxy.connections() < 4 {
+        client.add_items(add(vec![user(&numbers.next().unwrap().to_string())])).await.unwrap();
+        watched.extend(changes.try_next().await.unwrap().unwrap().delta.unwrap().items);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let stored = all_items(&client).await.unwrap();
+    while watched.len() < stored.len() {
+        watched.extend(changes.try_next().await.unwrap().unwrap().delta.unwrap().items);
+    }
+    assert_eq!((watched, stored.len()), (stored.clone(), numbers.next().unwrap()));
+}
+
 /// A connection that dies without a word is noticed within seconds, by a call and by a watch that only listens.
 #[tokio::test]
 async fn silent_connection() {

@@ -196,3 +196,88 @@ fn plain_text(content: &Value) -> String {
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(items: &[Value]) -> Vec<Message> {
+        let items: Vec<ItemWithNative> =
+            items.iter().map(|item| ItemWithNative { item: serde_json::to_vec(item).unwrap(), native: None }).collect();
+        from_items(&items)
+    }
+
+    fn call_item(call_id: &str, name: &str) -> Value {
+        json!({"type": "function_call", "call_id": call_id, "name": name, "arguments": "{\"n\": 1}"})
+    }
+
+    /// Messages of other writers have their text and images, however they write their content.
+    #[test]
+    fn contents() {
+        let url = json!({"type": "input_image", "image_url": "https://example.com/a.png", "detail": "low"});
+        let data = json!({"type": "input_image", "image_url": "data:image/png;base64,aGk="});
+        let parts = json!([{"type": "input_text", "text": "look"}, url, data]);
+        let refusal = json!([{"type": "output_text", "text": "I "}, {"type": "output_text", "text": "see"}]);
+        let read = read(&[
+            json!({"role": "developer", "content": "Be brief."}),
+            json!({"type": "message", "role": "user", "content": parts}),
+            json!({"role": "assistant", "content": refusal}),
+        ]);
+        let expected = [
+            Message::system("Be brief."),
+            Message::User {
+                content: vec![
+                    UserContent::text("look"),
+                    UserContent::image_url("https://example.com/a.png", None, Some(ImageDetail::Low)),
+                    UserContent::image_base64("aGk=", Some(ImageMediaType::PNG), None),
+                ],
+            },
+            Message::assistant("I see"),
+        ];
+        assert_eq!(read, expected);
+    }
+
+    /// Reasoning, calls and the answer that follow each other are one turn, and so are the results; each names its tool.
+    #[test]
+    fn turns() {
+        let messages = read(&[
+            json!({"role": "user", "content": "go"}),
+            json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]}),
+            call_item("c1", "first"),
+            call_item("c2", "second"),
+            json!({"type": "function_call_output", "call_id": "c2", "output": "two"}),
+            json!({"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_text", "text": "one"}]}),
+            json!({"type": "function_call_output", "call_id": "c0", "output": "none"}),
+            json!({"role": "assistant", "content": "done"}),
+        ]);
+        let [_, Message::Assistant(turn), Message::User { content: results }, last] = messages.as_slice() else {
+            panic!("{messages:?}");
+        };
+        assert_eq!(turn.content[0], AssistantContent::reasoning("hm"));
+        let names: Vec<&str> = turn.tool_calls().map(|call| call.function.name.as_str()).collect();
+        assert_eq!(names, ["first", "second"]);
+        let tools: Vec<&str> = results
+            .iter()
+            .map(|part| match part {
+                UserContent::ToolResult(result) => result.name.as_str(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(tools, ["second", "first", UNKNOWN_TOOL]);
+        assert_eq!(last, &Message::assistant("done"));
+    }
+
+    /// What rig has no part for is kept, and not sent to a model; what is no JSON is too.
+    #[test]
+    fn unknown_items() {
+        let item = json!({"type": "web_search_call", "id": "ws_1"});
+        let opaque = |item| AssistantContent::Opaque(Opaque { item, replay: false });
+        let expected = Message::Assistant(AssistantMessage::new(vec![opaque(item.clone())]));
+        assert_eq!(read(&[item]), [expected]);
+        let broken = ItemWithNative { item: b"no JSON".to_vec(), native: Some(b"no message".to_vec()) };
+        let expected = Message::Assistant(AssistantMessage::new(vec![opaque(Value::Null)]));
+        assert_eq!(from_items(&[broken]), [expected]);
+    }
+}
