@@ -13,6 +13,8 @@ use crate::token::HIDDEN;
 const FIELD: &str = "url";
 const FORMS: &str = "host:port, turntree://host:port or turntrees://host:port?ca_file=…&cert_file=…&key_file=…";
 const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// How long an attempt to connect may take, on a slow network and on one that swallows it.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
 /// A connection that died without a word is noticed within five seconds, also by a watch that only listens.
 const PING_EVERY: Duration = Duration::from_secs(3);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -64,18 +66,18 @@ impl Address {
         Err(Error::invalid("token", HIDDEN, "sent over TLS (turntrees://), or to a loopback address"))
     }
 
-    /// What to connect to. A server that does not answer is given up after `connect_timeout`.
-    pub(crate) fn endpoint(&self, connect_timeout: Duration) -> Result<Endpoint, Error> {
+    /// What to connect to.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, Error> {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         let refused = |_| Error::invalid(FIELD, &self.target, FORMS);
         let mut endpoint = Endpoint::from_shared(format!("{scheme}://{}", self.target)).map_err(refused)?;
         if let Some(files) = &self.tls {
-            let config = files.read()?.timeout(connect_timeout);
+            let config = files.read()?.timeout(CONNECT_TIMEOUT);
             let limit = "certificates and a key in PEM that belong together";
             endpoint = endpoint.tls_config(config).map_err(|_| Error::invalid(FIELD, &self.target, limit))?;
         }
         Ok(endpoint
-            .connect_timeout(connect_timeout)
+            .connect_timeout(CONNECT_TIMEOUT)
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(true)
@@ -212,7 +214,7 @@ mod tests {
         for path in [folder.path().join("missing.pem"), empty] {
             let path = path.to_str().unwrap();
             let address = Address::parse(&format!("turntrees://localhost:1?ca_file={path}")).unwrap();
-            let error = address.endpoint(Duration::from_secs(1)).unwrap_err();
+            let error = address.endpoint().unwrap_err();
             assert_eq!((error.fact("field"), error.fact("value")), (Some("ca_file"), Some(path)));
         }
     }

@@ -4,8 +4,6 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use crate::address::Address;
 use crate::client::Client;
 use crate::error::{Error, with_causes};
@@ -76,10 +74,9 @@ impl Builder {
             address.check_token()?;
             token.check()?;
         }
-        let endpoint = address.endpoint(self.retry_for.max(Duration::from_millis(1)))?;
+        let endpoint = address.endpoint()?;
         let budget = Budget::new();
-        let deadline = Some(Instant::now() + self.retry_for);
-        let mut retries = Retries::new(&budget, self.retry_for, CALL_DELAY_MAX, deadline);
+        let mut retries = Retries::new(&budget, self.retry_for, CALL_DELAY_MAX, None);
         let channel = loop {
             match endpoint.connect().await {
                 Ok(channel) => break channel,

@@ -10,7 +10,7 @@ use tonic::{Request, Response, Status};
 
 use crate::builder::Builder;
 use crate::error::Error;
-use crate::retries::{Budget, CALL_DELAY_MAX, Retries, STREAM_DELAY_MAX};
+use crate::retries::{Budget, CALL_DELAY_MAX, Retries, STREAM_DELAY_MAX, after};
 use crate::session_handle::SessionHandle;
 use crate::token::Token;
 
@@ -111,8 +111,9 @@ impl Client {
     {
         let Connection { budget, retry_for, .. } = self.connection.as_ref();
         let begin = Instant::now();
-        let deadline = begin + self.timeout;
-        let mut retries = Retries::new(budget, *retry_for, CALL_DELAY_MAX, Some(deadline.min(begin + *retry_for)));
+        let deadline = after(begin, self.timeout);
+        let mut retries =
+            Retries::new(budget, *retry_for, CALL_DELAY_MAX, Some(deadline.min(after(begin, *retry_for))));
         loop {
             let attempt = self.attempt(request.clone(), Some(deadline), &send);
             let Ok(outcome) = time::timeout_at(deadline, attempt).await else {

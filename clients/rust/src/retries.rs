@@ -19,6 +19,14 @@ const BUDGET: f64 = 100.0;
 const BUDGET_AN_ANSWER: f64 = 0.1;
 const BUDGET_A_SECOND: f64 = 1.0;
 
+/// What stands for no limit.
+const FAR: Duration = Duration::from_hours(24 * 365 * 10);
+
+/// The instant so long after another one.
+pub(crate) fn after(begin: Instant, duration: Duration) -> Instant {
+    begin + duration.min(FAR)
+}
+
 /// How many retries a client may still make, over all its calls.
 ///
 /// Each retry takes one. Each answer gives back a tenth and each second one, up to 100. So a server that refuses much of
@@ -103,9 +111,9 @@ impl<'a> Retries<'a> {
         self.delay = (2 * self.delay).min(self.delay_max);
         if let Some(retry_for) = self.retry_for {
             let now = Instant::now();
-            let give_up = *self.give_up.get_or_insert(now + retry_for);
+            let give_up = *self.give_up.get_or_insert(after(now, retry_for));
             let give_up = self.deadline.map_or(give_up, |deadline| deadline.min(give_up));
-            if now + wait >= give_up || !self.budget.spend() {
+            if after(now, wait) >= give_up || !self.budget.spend() {
                 return Err(error);
             }
         }

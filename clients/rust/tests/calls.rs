@@ -253,6 +253,16 @@ async fn deadline() {
     assert!(error.message().contains("200ms"), "{error}");
 }
 
+/// Times without end are taken as no limit.
+#[tokio::test]
+async fn no_limits() {
+    let server = turntree_testing::Server::start();
+    let builder = Client::builder(server.address()).timeout(std::time::Duration::MAX);
+    let client = builder.retry_for(std::time::Duration::MAX).connect().await.unwrap();
+    client.add_items(add(vec![user("1")])).await.unwrap();
+    assert_eq!(all_items(&client).await.unwrap(), [user("1")]);
+}
+
 /// A call whose future is dropped happens whole or not at all, and the connection serves on.
 #[tokio::test]
 async fn cancel() {
