@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
+from functools import partial
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
@@ -28,7 +29,9 @@ from turntree_server.access.caller import check_namespace
 from turntree_server.access.keys import KeyRing
 from turntree_server.access.load import Load
 from turntree_server.access.signed_tokens import SignedTokens
+from turntree_server.engine.refusals import DatabaseRefused
 from turntree_server.engine.sqlite import IN_MEMORY, SqliteEngine
+from turntree_server.engine.sqlite_driver import is_disk_failure
 from turntree_server.local_store import LocalStore
 from turntree_server.namespaces import ManyNamespaces, Namespaces, OneNamespace
 from turntree_server.operations.quota import Quota
@@ -78,33 +81,51 @@ class AddressInUse(Exception):
     """The server cannot listen on its address."""
 
 
-async def _open(db: str) -> SqliteEngine:
+class DiskFailed(Exception):
+    """The disk failed under a server, which stopped; nothing that it acknowledged is lost."""
+
+
+def _namespaces(settings: Settings, when_failed: Callable[[], None]) -> Namespaces:
+    """What a server serves. Nothing is opened or made yet."""
+
+    def engine_of(db: str) -> SqliteEngine:
+        engine = SqliteEngine(db, check=settings.check, of_server=True)
+        engine.when_failed(when_failed)
+        return engine
+
+    quota = Quota(settings.load.sessions_max, settings.load.bytes_max)
+    if settings.data_dir is None:
+        engine = engine_of(settings.db)
+        return OneNamespace(LocalStore(engine, quota=quota), partial(_start, engine))
+    folder = settings.data_dir
+
+    async def make_folder() -> None:
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            invalid("--data-dir", folder, f"a folder ({error.strerror})")
+
+    async def open_store(namespace: str) -> LocalStore:
+        engine = engine_of(str(folder / f"{check_namespace('namespace', namespace)}.db"))
+        await engine.start()
+        return LocalStore(engine, quota=quota)
+
+    description = f"sqlite: {folder}/NAMESPACE.db"
+    return ManyNamespaces(open_store, settings.load.namespaces_max, description, make_folder)
+
+
+async def _start(engine: SqliteEngine) -> None:
+    """Start an engine. Whoever starts the server may read what no client may: the database library's own words."""
     try:
-        return await SqliteEngine.open(db)
+        await engine.start()
     except Unavailable as error:
+        if isinstance(error.__cause__, DatabaseRefused):
+            raise error.__cause__ from None
         if error.__cause__ is None:
             raise
-        # Whoever starts the server may read what no client may: the database library's own words.
-        raise Unavailable(error.reason, f"cannot open {db}: {error.__cause__}") from error
-
-
-async def _open_namespaces(settings: Settings) -> Namespaces:
-    if settings.data_dir is None:
-        return OneNamespace(await _open_store(settings.db, settings))
-    folder = settings.data_dir
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        invalid("--data-dir", folder, f"a folder ({error.strerror})")
-
-    def open_store(namespace: str) -> Coroutine[None, None, LocalStore]:
-        return _open_store(str(folder / f"{check_namespace('namespace', namespace)}.db"), settings)
-
-    return ManyNamespaces(open_store, settings.load.namespaces_max, f"sqlite: {folder}/NAMESPACE.db")
-
-
-async def _open_store(db: str, settings: Settings) -> LocalStore:
-    return LocalStore(await _open(db), quota=Quota(settings.load.sessions_max, settings.load.bytes_max))
+        if is_disk_failure(error.__cause__):
+            raise DiskFailed(f"cannot open {engine.path}: {error.__cause__}: look at the disk") from error
+        raise Unavailable(error.reason, f"cannot open {engine.path}: {error.__cause__}") from error
 
 
 def _load_options(load: LoadLimits) -> list[tuple[str, int]]:
@@ -119,12 +140,15 @@ def _load_options(load: LoadLimits) -> list[tuple[str, int]]:
 
 
 async def open_sqlite_store(url: str) -> LocalStore:
-    """Open the embedded store of a `sqlite:` URL: `sqlite:///file.db`, or `sqlite://` for a database in memory."""
+    """Open the embedded store of a `sqlite:` URL: `sqlite:///file.db`, or `sqlite://` for a database in memory.
+
+    With `?check=false` the file is not searched for damage first.
+    """
     parts = urlsplit(url)
-    if parts.netloc or parts.query or parts.fragment:
-        invalid("url", url, "sqlite:///path or sqlite://")
+    if parts.netloc or parts.query not in ("", "check=false") or parts.fragment:
+        invalid("url", url, "sqlite:///path, sqlite:///path?check=false or sqlite://")
     path = unquote(parts.path.removeprefix("/"))
-    return LocalStore(await SqliteEngine.open(path or IN_MEMORY))
+    return LocalStore(await SqliteEngine.open(path or IN_MEMORY, check=not parts.query))
 
 
 class Server:
@@ -158,20 +182,25 @@ class Server:
         reflection.enable_server_reflection((*_SERVICE_NAMES, _HEALTH_NAME, reflection.SERVICE_NAME), self._grpc)
 
     @classmethod
-    async def start(cls, settings: Settings) -> Self:
-        """Open the database and serve it.
+    async def start(cls, settings: Settings, when_failed: Callable[[], None] = lambda: None) -> Self:
+        """Take the address, open the database and serve it; a database is not touched before the address is taken.
+
+        Args:
+            settings: How the server runs.
+            when_failed: Called, from any thread, when a disk failed in a way that leaves open what is on it.
 
         Raises:
-            Unavailable: STORE_FAILED, when the database cannot be opened.
+            DatabaseRefused: The database must not be opened; it is not changed.
+            DiskFailed: The disk failed while the database was opened.
+            Unavailable: STORE_FAILED, when the database cannot be opened for another reason.
             AddressInUse: The server cannot listen on its address.
             InvalidArgument: FIELD_INVALID, when a file that the settings name cannot be read.
         """
-        served = await _open_namespaces(settings)
+        server = cls(settings, _namespaces(settings, when_failed))
         try:
-            server = cls(settings, served)
             await server._listen()
         except BaseException:
-            await served.close()
+            await server.namespaces.close()
             raise
         return server
 
@@ -193,6 +222,7 @@ class Server:
             raise AddressInUse(
                 f"cannot listen on {self.address}: the address is in use or not of this machine"
             ) from None
+        await self.namespaces.open()
         if failpoints.ON:
             failpoints.hit("listen.begin")
         await self._grpc.start()
@@ -240,15 +270,31 @@ class Server:
 
 
 async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `announce` is called when the server answers, and not before."""
+    """Serve until SIGTERM or SIGINT; `announce` is called when the server answers, and not before.
+
+    Raises:
+        DiskFailed: The server stopped by itself, because writing failed in a way that leaves the outcome unknown.
+    """
     stop = asyncio.Event()
+    has_failed = False
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = await Server.start(settings)
+
+    def fail() -> None:
+        nonlocal has_failed
+        has_failed = True
+        loop.call_soon_threadsafe(stop.set)
+
+    server = await Server.start(settings, fail)
     announce(server)
     await stop.wait()
     for number in (signal.SIGTERM, signal.SIGINT):  # who asks twice does not want to wait
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
     await server.stop()
+    if has_failed:
+        where = settings.data_dir or settings.db
+        raise DiskFailed(
+            f"the disk of {where} failed: what was acknowledged is kept, and a restart finds what else is there"
+        )

@@ -13,22 +13,23 @@ from importlib.metadata import version
 # gRPC reads this when it is loaded. Its own complaint about an address would stand beside ours, which says it better.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from turntree.errors import TurntreeError
-
 from turntree_server import __version__
-from turntree_server.app import AddressInUse, Server, serve
+from turntree_server.app import Server, serve
 from turntree_server.engine.sqlite_driver import SQLITE_VERSION, require_sound_sqlite
+from turntree_server.exit_codes import REFUSALS, exit_code_of
 from turntree_server.keys_command import add_keys_command
+from turntree_server.maintenance import add_commands
 from turntree_server.options import add_serve_options, read_settings
 
 
 def main() -> None:
-    """Run the command line; the exit code is 0, or 1 with one line on stderr that says why."""
+    """Run the command line; the exit code is 0, or an `ExitCode` with one line on stderr that says why."""
     arguments = _parser().parse_args()
     try:
         arguments.run(arguments)
-    except (TurntreeError, AddressInUse, RuntimeError) as error:
-        sys.exit(f"turntree: {error}")
+    except REFUSALS as error:
+        print(f"turntree: {error}", file=sys.stderr)
+        sys.exit(exit_code_of(error))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     serving.set_defaults(run=_serve)
 
     add_keys_command(commands)
+    add_commands(commands)
 
     doctor = commands.add_parser("doctor", help="say which versions are in use, and whether they are sound")
     doctor.set_defaults(run=_doctor)

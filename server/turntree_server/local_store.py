@@ -117,7 +117,7 @@ class LocalStore(Store):
             begun = operation(context, session_id, *arguments)
             if self._quota != NO_QUOTA and operation in _ADDING:
                 begun = within(self._quota, session_id, begun)
-            return once(context, request_id, call, result_type, begun)
+            return once(context, request_id, session_id, call, result_type, begun)
 
         return await self.engine.write(mutation, session_id)
 

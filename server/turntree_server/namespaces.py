@@ -26,6 +26,10 @@ class Namespaces(ABC):
     """What is served, for people."""
 
     @abstractmethod
+    async def open(self) -> None:
+        """Make ready what must be there before the first call."""
+
+    @abstractmethod
     async def acquire(self, namespace: str) -> LocalStore:
         """The store of a namespace, which stays open until it is given back with `release`.
 
@@ -62,11 +66,22 @@ class Namespaces(ABC):
 
 
 class OneNamespace(Namespaces):
-    """One database, which is the namespace `default`."""
+    """One database, which is the namespace `default`.
 
-    def __init__(self, store: LocalStore) -> None:
+    Args:
+        store: The store.
+        opening: Opens it; None when it is open already.
+    """
+
+    def __init__(self, store: LocalStore, opening: Callable[[], Awaitable[None]] | None = None) -> None:
         self.store = store
         self.description = store.engine.description
+        self._opening = opening
+
+    async def open(self) -> None:
+        if self._opening is not None:
+            await self._opening()
+            self._opening = None
 
     async def acquire(self, namespace: str) -> LocalStore:
         if namespace != NAMESPACE_DEFAULT:
@@ -87,7 +102,8 @@ class OneNamespace(Namespaces):
         self.store.end_watches()
 
     async def close(self) -> None:
-        await self.store.close()
+        if self._opening is None:
+            await self.store.close()
 
 
 @dataclass(slots=True)
@@ -105,16 +121,28 @@ class ManyNamespaces(Namespaces):
         open_store: Opens the store of a namespace, and makes its database if there is none.
         open_max: How many may be open at once.
         description: What is served, for people.
+        opening: Makes the place for them.
     """
 
-    def __init__(self, open_store: Callable[[str], Awaitable[LocalStore]], open_max: int, description: str) -> None:
+    def __init__(
+        self,
+        open_store: Callable[[str], Awaitable[LocalStore]],
+        open_max: int,
+        description: str,
+        opening: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self.description = description
+        self._opening = opening
         self._open_store = open_store
         self._open_max = open_max
         self._opened: dict[str, _Opened] = {}  # the least recently used first
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._watching_ended = False
         self._is_closed = False
+
+    async def open(self) -> None:
+        if self._opening is not None:
+            await self._opening()
 
     async def acquire(self, namespace: str) -> LocalStore:
         while True:

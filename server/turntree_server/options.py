@@ -53,6 +53,9 @@ def add_serve_options(serving: argparse.ArgumentParser) -> None:
         default=GRACE_S_DEFAULT,
         help="how long a shutdown waits for what is in flight (default: %(default)s)",
     )
+    serving.add_argument(
+        "--skip-check", action="store_true", help="do not look for damage in the whole file first, if it is very large"
+    )
     _add_access_options(serving)
     _add_load_options(serving)
 
@@ -122,6 +125,7 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
         host=host,
         port=port,
         grace_s=arguments.grace,
+        check=not arguments.skip_check,
         tls=_tls(arguments),
         keys_file=arguments.keys_file,
         jwt=_jwt(arguments),

@@ -91,6 +91,7 @@ class Settings:
         jwt: The signed tokens that are accepted; None for none.
         insecure: Listen beyond this machine also without TLS and credentials.
         load: How much the server takes on.
+        check: Whether to look for damage in the whole file at the start.
     """
 
     db: str = DATABASE_DEFAULT
@@ -103,6 +104,7 @@ class Settings:
     jwt: JwtSettings | None = None
     insecure: bool = False
     load: LoadLimits = field(default_factory=LoadLimits)
+    check: bool = True
 
     def __post_init__(self) -> None:
         if not self.db.strip():

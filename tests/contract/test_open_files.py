@@ -30,6 +30,11 @@ def db(tmp_path: Path) -> Path:
     path = tmp_path / "conversations.db"
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE kept (number INTEGER)")
+        connection.execute("CREATE TABLE agent_sessions (session_id TEXT PRIMARY KEY, created_at, updated_at)")
+        connection.execute(
+            "CREATE TABLE agent_messages"
+            " (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT, message_data TEXT, created_at)"
+        )
     return path
 
 

@@ -14,6 +14,7 @@ from turntree.model import (
     RecordedUsage,
     TurnUsage,
     Usage,
+    UsageGrouping,
     UsageMode,
     UsageTotal,
 )
@@ -183,3 +184,14 @@ async def test_turns_of_branches(store: Store) -> None:
     await store.record_usage("s", tokens(3))
     page = await store.list_turn_usage("s", branch=fork)
     assert ([entry.usage for entry in page.entries], page.branch) == ([tokens(3)], main)
+
+
+async def test_a_sum_beyond_64_bits(store: Store) -> None:
+    """A sum that passes 64 bits is given as the largest number of 64 bits, and the others are exact."""
+    for number in (1, 2):
+        await store.add_items("s", turns(1, first=number))
+        await store.record_usage("s", Usage(2**40 + number, INTEGER_MAX, 2**62, 0))
+    total = UsageTotal(2**41 + 3, INTEGER_MAX, INTEGER_MAX, 0, 2)
+    assert await store.get_session_usage("s") == total
+    summary = await store.summarize_usage(UsageGrouping.SESSION)
+    assert [entry.total for entry in summary.entries] == [total]

@@ -19,6 +19,7 @@ PAGES = (
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
     ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
     ROOT / "clients" / "python" / "README.md",
     ROOT / "server" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),

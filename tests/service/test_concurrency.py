@@ -62,18 +62,22 @@ def rng() -> random.Random:
 # Many at once
 
 
-@pytest.mark.parametrize("server_count", [1, 2])
-async def test_many_writers_in_several_processes(server_count: int, tmp_path: Path) -> None:
-    """32 sessions and 8 writers on one branch, from two processes, lose, double and mix nothing on 1 server or 2."""
+@pytest.mark.parametrize("embedded", [False, True])
+async def test_many_writers_in_several_processes(embedded: bool, tmp_path: Path) -> None:
+    """32 sessions and 8 writers on one branch, from two processes, lose, double and mix nothing.
+
+    Both processes write through a server, or one of them writes the server's file itself.
+    """
     shared = [f"shared/{number}" for number in range(8)]
     alone = [f"alone-{number}/0" for number in range(32)]
     count = 8
-    with servers(tmp_path, server_count) as running:
+    with servers(tmp_path, 1) as running:
+        urls = [running[0].address, f"sqlite:///{running[0].db}" if embedded else running[0].address]
         names = [*shared, *alone]
         clients = [
             await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "tests.support.writers"),
-                *(running[client % server_count].address, str(count), *names[client::2]),
+                *(urls[client], str(count), *names[client::2]),
                 cwd=ROOT,
             )
             for client in (0, 1)

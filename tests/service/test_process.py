@@ -23,6 +23,7 @@ from turntree import remote
 from turntree.errors import ErrorReason, Unavailable
 from turntree.remote import RemoteStore
 from turntree_server import __version__
+from turntree_server.exit_codes import ExitCode
 
 from tests.support.database import dump
 from tests.support.items import large, turns, user
@@ -73,9 +74,9 @@ def started(*arguments: str | Path, **environment: str) -> Iterator[tuple[subpro
             process.kill()
 
 
-def assert_refused(ended: subprocess.CompletedProcess[str], *words: str) -> None:
-    """It failed with one line on stderr that has these words, and printed nothing else."""
-    assert ended.returncode == 1, ended
+def assert_refused(ended: subprocess.CompletedProcess[str], *words: str, code: int = ExitCode.FAILED) -> None:
+    """It failed with this code and one line on stderr that has these words, and printed nothing else."""
+    assert ended.returncode == code, ended
     assert ended.stdout == ""
     assert re.fullmatch(r"turntree: [^\n]+\n", ended.stderr), ended.stderr
     for word in words:
@@ -289,7 +290,7 @@ async def test_a_second_server_on_the_same_address(server: ServerProcess) -> Non
         await store.add_items("s", turns(2))
         before = dump(server.db)
         second = run("serve", "--db", server.db, "--listen", server.address)
-        assert_refused(second, "cannot listen on", server.address)
+        assert_refused(second, "cannot listen on", server.address, code=69)
         assert dump(server.db) == before
         await store.add_items("s", [user("after")])
         assert await items_of(store, "s") == [*turns(2), user("after")]
@@ -309,13 +310,14 @@ def test_an_address_that_is_none(listen: str, tmp_path: Path) -> None:
 def test_an_address_of_another_machine(tmp_path: Path) -> None:
     """An address that is not of this machine is refused, without gRPC's own noise."""
     refused = run("serve", "--db", tmp_path / "conversations.db", "--listen", "192.0.2.1:0", "--insecure")
-    assert_refused(refused, "cannot listen on 192.0.2.1:0", "in use or not of this machine")
+    assert_refused(refused, "cannot listen on 192.0.2.1:0", "in use or not of this machine", code=69)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_database_in_no_folder(tmp_path: Path) -> None:
     """A folder that is not there is named, and not made."""
     refused = run("serve", "--db", tmp_path / "missing" / "conversations.db", "--listen", "127.0.0.1:0")
-    assert_refused(refused, f"the folder {tmp_path}/missing does not exist")
+    assert_refused(refused, f"the folder {tmp_path}/missing does not exist", code=66)
     assert not any(tmp_path.iterdir())
 
 
@@ -329,7 +331,9 @@ def test_a_database_that_is_another_file(content: bytes, tmp_path: Path) -> None
     """A file that is not a database is refused and stays as it is."""
     path = tmp_path / "diary.txt"
     path.write_bytes(content)
-    assert_refused(run("serve", "--db", path, "--listen", "127.0.0.1:0"), f"cannot open {path}: ", "database")
+    assert_refused(
+        run("serve", "--db", path, "--listen", "127.0.0.1:0"), f"cannot open {path}: ", "not a SQLite database", code=76
+    )
     assert path.read_bytes() == content
     assert list(tmp_path.iterdir()) == [path]
 
@@ -341,7 +345,7 @@ def test_a_database_of_a_newer_turntree(server: ServerProcess) -> None:
         newer.execute("INSERT INTO turntree_migrations (number, name) VALUES (9999, 'later')")
     before = server.db.read_bytes()
     refused = run("serve", "--db", server.db, "--listen", "127.0.0.1:0")
-    assert_refused(refused, "the database has schema 9999", "install a newer turntree")
+    assert_refused(refused, "the database has schema 9999", "install a newer turntree", code=78)
     assert server.db.read_bytes() == before
 
 

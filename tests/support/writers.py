@@ -1,4 +1,4 @@
-"""Writers in a process of their own: `python -m tests.support.writers ADDRESS COUNT NAME...`.
+"""Writers in a process of their own: `python -m tests.support.writers URL COUNT NAME...`.
 
 Each name writes `COUNT` batches, one after the other, over a connection of its own, all names at once. A name is
 `SESSION/WRITER`.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from turntree.remote import RemoteStore
+import turntree
 
 from tests.support.items import assistant, user
 
@@ -24,17 +24,17 @@ def batches(name: str, count: int) -> list[list[bytes]]:
     return [batch(f"{name} {number}") for number in range(count)]
 
 
-async def write(address: str, name: str, count: int) -> None:
+async def write(url: str, name: str, count: int) -> None:
     """Be one writer."""
     session_id, _, _ = name.partition("/")
-    async with RemoteStore(address) as store:
+    async with await turntree.connect(url) as store:
         for items in batches(name, count):
             await store.add_items(session_id, items)
 
 
-async def main(address: str, count: str, *names: str) -> None:
+async def main(url: str, count: str, *names: str) -> None:
     """Be all of them."""
-    await asyncio.gather(*(write(address, name, int(count)) for name in names))
+    await asyncio.gather(*(write(url, name, int(count)) for name in names))
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ class ErrorReason(StrEnum):
     CONCURRENCY_EXCEEDED = "ERROR_REASON_CONCURRENCY_EXCEEDED"
     OVERLOADED = "ERROR_REASON_OVERLOADED"
     QUOTA_EXCEEDED = "ERROR_REASON_QUOTA_EXCEEDED"
+    STORE_FULL = "ERROR_REASON_STORE_FULL"
 
 
 class TurntreeError(Exception):
@@ -132,6 +133,7 @@ class ResourceExhausted(TurntreeError):
             ErrorReason.CONCURRENCY_EXCEEDED,
             ErrorReason.OVERLOADED,
             ErrorReason.QUOTA_EXCEEDED,
+            ErrorReason.STORE_FULL,
         }
     )
 

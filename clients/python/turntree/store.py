@@ -193,6 +193,9 @@ class Store(ABC):
     async def clear_session(self, session_id: str, *, request_id: str | None = None) -> BranchPointer:
         """Remove every item, branch and usage figure of a session and raise its generation; labels and expiry stay.
 
+        Items that were popped before go from the recorded answers too: a repeat of such a pop gets no item, and pops
+        none.
+
         Branch ids stay reserved. Returns a pointer to the empty `main` of the new generation.
 
         Raises:
@@ -240,6 +243,8 @@ class Store(ABC):
     @abstractmethod
     async def delete_session(self, session_id: str, *, request_id: str | None = None) -> None:
         """Remove a session with all that belongs to it, its reserved branch ids and labels too.
+
+        Items that were popped before go from the recorded answers, as `clear_session` says.
 
         Raises:
             NotFound: SESSION_NOT_FOUND.
@@ -370,7 +375,10 @@ class Store(ABC):
 
     @abstractmethod
     async def get_session_usage(self, session_id: str, *, branch_id: str | None = None) -> UsageTotal | None:
-        """Add up the usage of a session or of one branch; None when none is recorded."""
+        """Add up the usage of a session or of one branch; None when none is recorded.
+
+        A sum that passes 64 bits is given as 9,223,372,036,854,775,807.
+        """
 
     @abstractmethod
     async def list_turn_usage(
@@ -396,7 +404,10 @@ class Store(ABC):
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[UsageSummary]:
-        """Add up usage over sessions by session, by the value of the label `label_key`, or by UTC day."""
+        """Add up usage over sessions by session, by the value of the label `label_key`, or by UTC day.
+
+        A sum that passes 64 bits is given as 9,223,372,036,854,775,807.
+        """
 
     @abstractmethod
     async def close(self) -> None:

@@ -45,5 +45,12 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def when_failed(self, callback: Callable[[], None]) -> None:
+        """Call `callback`, on any thread and at most once, when the disk failed and the engine stopped writing.
+
+        The outcome of the last writes is unknown then. Reads go on; writes do after the database is opened again.
+        """
+
+    @abstractmethod
     async def close(self) -> None:
         """Finish the writes that were accepted and release the database."""

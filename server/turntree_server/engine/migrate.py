@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import files
 
-from turntree.errors import ErrorReason, Unavailable
-
 from turntree_server import failpoints
 from turntree_server.engine.sqlite_driver import Connection, sqlite3
 
@@ -32,19 +30,11 @@ def all_migrations() -> list[Migration]:
 def migrate(connection: Connection) -> list[Migration]:
     """Carry out the steps that a database lacks, each in a transaction with its record; returns them.
 
-    A step that was interrupted left nothing behind, so running this again goes on where it stopped.
-
-    Raises:
-        Unavailable: STORE_FAILED, when a newer turntree wrote the file; it is not changed then.
+    A step that was interrupted left nothing behind, so running this again goes on where it stopped. Files of a newer
+    turntree are refused before, by `inspect`.
     """
-    known = all_migrations()
-    done = _done(connection)
-    if done > known[-1].number:
-        raise Unavailable(
-            ErrorReason.STORE_FAILED,
-            f"the database has schema {done}, and this turntree knows {known[-1].number}: install a newer turntree",
-        )
-    missing = [migration for migration in known if migration.number > done]
+    done = migrations_done(connection)
+    missing = [migration for migration in all_migrations() if migration.number > done]
     for migration in missing:
         _carry_out(connection, migration)
         if failpoints.ON:
@@ -52,7 +42,8 @@ def migrate(connection: Connection) -> list[Migration]:
     return missing
 
 
-def _done(connection: Connection) -> int:
+def migrations_done(connection: Connection) -> int:
+    """The number of the last step that a database has had, or 0."""
     tables = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'turntree_migrations'").fetchall()
     if not tables:
         return 0
@@ -72,7 +63,7 @@ def _carry_out(connection: Connection, migration: Migration) -> None:
             )
             """
         )
-        if _done(connection) < migration.number:
+        if migrations_done(connection) < migration.number:
             for statement in _statements(migration.sql):
                 connection.execute(statement)
                 if failpoints.ON:

@@ -17,11 +17,15 @@ from turntree.errors import ErrorReason, Unavailable, stopping
 from turntree_server import failpoints
 from turntree_server.engine import open_files
 from turntree_server.engine.engine import Engine, Listener
+from turntree_server.engine.inspect import inspect
 from turntree_server.engine.listeners import Listeners
+from turntree_server.engine.log_bound import LogBound, empty_log
 from turntree_server.engine.migrate import migrate
+from turntree_server.engine.refusals import DatabaseDamaged, DatabaseMissing, DatabaseRefused
+from turntree_server.engine.server_lock import ServerLock
 from turntree_server.engine.sqlite_driver import Connection, connect, drive, require_sound_sqlite, translated_errors
 from turntree_server.engine.sqlite_writer import SqliteWriter
-from turntree_server.operations.adopt import adopt_plain_session, plain_sessions, reserve_branch_ids
+from turntree_server.operations.adopt import adopt_plain_session, plain_sessions
 from turntree_server.operations.statement import Operation, OperationFactory
 
 T = TypeVar("T")
@@ -38,38 +42,76 @@ class SqliteEngine(Engine):
 
     A file may be written by the Agents SDK's own class at the same time. A database in memory has one connection, and
     reads go through the writer.
+
+    Args:
+        path: The file, or `:memory:`.
+        check: Whether to look for damage in the whole file first.
+        of_server: Whether to be the only server of the file.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str | Path = IN_MEMORY, *, check: bool = True, of_server: bool = False) -> None:
+        self.path = str(path)
         self.description = f"sqlite: {path}"
+        self._check = check
+        self._of_server = of_server
+        self._lock: ServerLock | None = None
         self._listeners = Listeners()
-        self._writer = SqliteWriter(self._open_writer, self._listeners)
+        self._writer = SqliteWriter(self._open_writer, self._listeners, LogBound(self.path).keep)
         self._readers: list[_Reader] = []
         self._next_reader: Callable[[], _Reader] = self._no_reader
         self._brief_reader: _BriefReader
         self._closed = False
 
     @classmethod
-    async def open(cls, path: str | Path = IN_MEMORY) -> Self:
-        """Open a database, make or migrate its schema, and take over what plain SQLiteSessions left in it.
+    async def open(cls, path: str | Path = IN_MEMORY, *, check: bool = True) -> Self:
+        """Make an engine and `start` it.
+
+        Args:
+            path: The file, or `:memory:`.
+            check: Whether to look for damage in the whole file first.
+        """
+        engine = cls(path, check=check)
+        await engine.start()
+        return engine
+
+    async def start(self) -> None:
+        """Open the database, make or migrate its schema, and take over what plain SQLiteSessions left in it.
 
         Raises:
-            Unavailable: STORE_FAILED, when the file cannot be opened, is not a database, or is of a newer turntree.
+            Unavailable: STORE_FAILED, when the file cannot be opened. Its cause is a `DatabaseRefused` when the file is
+                damaged, of another program, of a newer turntree or another server's; the file is not changed then.
         """
         require_sound_sqlite()
-        engine = cls(str(path))
+        if self._of_server and self.path != IN_MEMORY:
+            try:
+                self._lock = ServerLock.take(self.path)
+            except DatabaseRefused as error:
+                raise Unavailable(ErrorReason.STORE_FAILED, str(error)) from error
         try:
-            await engine._writer.open()
-        except BaseException:
-            open_files.release(engine.path)
+            await self._writer.open()
+            if self.path != IN_MEMORY:
+                with translated_errors():
+                    await self._open_readers()
+        except BaseException as error:
+            await self._writer.close()
+            open_files.release(self.path)
+            self._unlock()
+            if isinstance(error, DatabaseRefused):
+                raise Unavailable(ErrorReason.STORE_FAILED, str(error)) from error
             raise
-        if engine.path != IN_MEMORY:
-            engine._readers = [_Reader(engine.path) for _ in range(_READERS)]
-            await asyncio.gather(*engine._readers)
-            engine._next_reader = itertools.cycle(engine._readers).__next__
-            engine._brief_reader = _BriefReader(engine.path)
-        return engine
+
+    async def _open_readers(self) -> None:
+        brief_reader = _BriefReader(self.path)
+        readers = [_Reader(self.path) for _ in range(_READERS)]
+        outcomes = await asyncio.gather(*readers, return_exceptions=True)
+        for failure in outcomes:
+            if isinstance(failure, BaseException):
+                await asyncio.gather(*(reader.close() for reader in readers if reader in outcomes))
+                brief_reader.close()
+                raise failure
+        self._readers = readers
+        self._next_reader = itertools.cycle(readers).__next__
+        self._brief_reader = brief_reader
 
     async def read(self, operation: OperationFactory[T], *, brief: bool = False) -> T:
         """See `Engine.read`."""
@@ -92,6 +134,10 @@ class SqliteEngine(Engine):
         self._writer.wake()
         return remove
 
+    def when_failed(self, callback: Callable[[], None]) -> None:
+        """See `Engine.when_failed`."""
+        self._writer.when_failed(callback)
+
     async def close(self) -> None:
         """See `Engine.close`."""
         if self._closed:
@@ -102,27 +148,44 @@ class SqliteEngine(Engine):
         if self._readers:
             self._brief_reader.close()
         open_files.release(self.path)
+        self._unlock()
         self._listeners.notify_all()
 
+    def _unlock(self) -> None:
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
     def _open_writer(self) -> Connection:
-        if self.path != IN_MEMORY and not Path(self.path).parent.is_dir():
-            raise Unavailable(
-                ErrorReason.STORE_FAILED, f"cannot open {self.path}: the folder {Path(self.path).parent} does not exist"
-            )
         if self.path != IN_MEMORY:
+            if not Path(self.path).parent.is_dir():
+                raise DatabaseMissing(self.path, f"the folder {Path(self.path).parent} does not exist")
             open_files.claim(self.path)
+            inspect(self.path, check=self._check)
         if failpoints.ON:
             failpoints.hit("open.begin")
         connection = connect(self.path)
+        try:
+            self._prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _prepare(self, connection: Connection) -> None:
+        # After a failed fsync the system may call clean what never reached the disk. So what the log still holds is
+        # written to the database anew, before anything is built on it.
+        empty_log(connection, wait_ms=0)
         connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-        if migrate(connection):
-            _in_transaction(connection, reserve_branch_ids())
+        migrate(connection)
         for session_id in drive(connection, plain_sessions()):
             _in_transaction(connection, adopt_plain_session(session_id))
-        self.database_id = connection.execute("SELECT database_id FROM turntree_database").fetchone()[0]
+        rows = connection.execute("SELECT database_id FROM turntree_database").fetchall()
+        if len(rows) != 1:
+            raise DatabaseDamaged(self.path, f"it has {len(rows)} ids instead of one")
+        self.database_id = rows[0][0]
         if failpoints.ON:
             failpoints.hit("open.end")
-        return connection
 
     @staticmethod
     def _no_reader() -> _Reader:
@@ -215,4 +278,5 @@ def _read(connection: Connection, operation: OperationFactory[T]) -> T:
     try:
         return drive(connection, operation())
     finally:
-        connection.execute("COMMIT")
+        if connection.in_transaction:  # SQLite ends it by itself after some errors
+            connection.execute("COMMIT")

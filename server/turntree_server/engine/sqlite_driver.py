@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
 
-from turntree.errors import ErrorReason, Unavailable
+from turntree.errors import ErrorReason, Internal, ResourceExhausted, TurntreeError, Unavailable
 
 from turntree_server import failpoints
 from turntree_server.operations.statement import Insert, Many, Operation, Query, Rows, Statement
@@ -18,9 +21,23 @@ else:
     # Bundles a current SQLite; the one Python comes with has a bug in WAL mode that can damage a database.
     from pysqlite3 import dbapi2 as sqlite3
 
-__all__ = ["SQLITE_VERSION", "Connection", "connect", "drive", "require_sound_sqlite", "sqlite3", "translated_errors"]
+__all__ = [
+    "SQLITE_VERSION",
+    "Connection",
+    "connect",
+    "drive",
+    "is_damage",
+    "is_disk_failure",
+    "primary_code",
+    "reading",
+    "require_sound_sqlite",
+    "sqlite3",
+    "translated_errors",
+]
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 Connection = sqlite3.Connection
 
@@ -53,14 +70,47 @@ def connect(path: str) -> Connection:
         check_same_thread=False,
         cached_statements=_STATEMENTS_CACHED,
     )
-    connection.execute("PRAGMA journal_mode = WAL")
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode not in ("wal", "memory"):  # SQLite goes on without a word when it cannot write what it has to for this
+        connection.close()
+        raise sqlite3.OperationalError("it cannot be brought into WAL mode, which needs a local disk that works")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     return connection
 
 
+@contextmanager
+def reading(path: str) -> Iterator[Connection]:
+    """Open a file that exists so that nothing in it or in its log can change, not even by closing it."""
+    had_log = os.path.exists(f"{path}-wal")
+    # A program that died in a transaction left a journal, and only who may write can take that back.
+    connection = _open(path, "rw" if os.path.exists(f"{path}-journal") else "ro")
+    try:
+        yield connection
+    finally:
+        connection.close()
+        if not had_log:
+            _tidy_up(path)
+
+
+def _open(path: str, mode: str) -> Connection:
+    uri = f"file:{quote(os.path.abspath(path))}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+
+
+def _tidy_up(path: str) -> None:
+    """Take away the empty log that reading a file in WAL mode left, if nobody else uses it: SQLite knows."""
+    if os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal") == 0:
+        with suppress(sqlite3.Error), closing(_open(path, "rw")) as connection:
+            connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+
+
 def drive(connection: Connection, operation: Operation[T]) -> T:
-    """Run an operation on a connection, inside a transaction that is the caller's."""
+    """Run an operation on a connection, inside a transaction that is the caller's.
+
+    Raises:
+        Internal: The operation met what it is not made for, such as a row that was damaged unseen.
+    """
     try:
         statement = next(operation)
         while True:
@@ -68,6 +118,11 @@ def drive(connection: Connection, operation: Operation[T]) -> T:
     except StopIteration as done:
         result: T = done.value
         return result
+    except (TypeError, ValueError) as error:
+        if isinstance(error, TurntreeError | UnicodeDecodeError):
+            raise
+        log.exception("an operation failed")
+        raise Internal(ErrorReason.INTERNAL, "internal error") from error
 
 
 def _run(connection: Connection, statement: Statement) -> Rows:
@@ -122,14 +177,25 @@ def translated_errors() -> Iterator[None]:
     """Turn the database library's errors into those of turntree, without their text."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        if _primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    except (sqlite3.Error, UnicodeDecodeError) as error:
+        if primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise Unavailable(ErrorReason.STORE_BUSY, "the database is locked by another program") from error
-        raise Unavailable(ErrorReason.STORE_FAILED, "the database could not be read or written") from error
-    except sqlite3.Error as error:
+        if primary_code(error) == sqlite3.SQLITE_FULL:
+            raise ResourceExhausted(ErrorReason.STORE_FULL, "the disk of the database is full") from error
         raise Unavailable(ErrorReason.STORE_FAILED, "the database could not be read or written") from error
 
 
-def _primary_code(error: sqlite3.Error) -> int | None:
+def is_disk_failure(error: BaseException | None) -> bool:
+    """Whether an error leaves unknown what is on disk: an I/O error, or damage. A full disk does not."""
+    return primary_code(error) in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether an error of reading says that the file is damaged: its pages, its schema, or text that is none."""
+    return primary_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, None)
+
+
+def primary_code(error: BaseException | None) -> int | None:
+    """The kind of an error of the database library; None for any other error."""
     code = getattr(error, "sqlite_errorcode", None)
     return code & 0xFF if code is not None else None

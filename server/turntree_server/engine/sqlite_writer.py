@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -10,11 +11,11 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from turntree.errors import ErrorReason, TurntreeError, exhausted, stopping
+from turntree.errors import ErrorReason, TurntreeError, Unavailable, exhausted, stopping
 
 from turntree_server import failpoints
 from turntree_server.engine.listeners import Listeners
-from turntree_server.engine.sqlite_driver import Connection, drive, translated_errors
+from turntree_server.engine.sqlite_driver import Connection, drive, is_disk_failure, sqlite3, translated_errors
 from turntree_server.operations.statement import OperationFactory
 
 T = TypeVar("T")
@@ -55,11 +56,22 @@ class SqliteWriter:
 
     What waits is committed together, so that one write to disk acknowledges many operations. Each runs under a
     savepoint: one that fails is undone alone.
+
+    When the disk fails, nobody knows what of the last batch is on it, and the system may report the next write as done
+    although the one before is lost. So nothing is written any more then, until the database is opened again.
     """
 
-    def __init__(self, open_connection: Callable[[], Connection], listeners: Listeners) -> None:
+    def __init__(
+        self,
+        open_connection: Callable[[], Connection],
+        listeners: Listeners,
+        after_commit: Callable[[Connection], None],
+    ) -> None:
         self._open_connection = open_connection
         self._listeners = listeners
+        self._after_commit = after_commit
+        self._failure: Unavailable | None = None
+        self._on_failure: Callable[[], None] = lambda: None
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
@@ -93,6 +105,10 @@ class SqliteWriter:
             if not self._closed:
                 self._queue.put(None)
 
+    def when_failed(self, callback: Callable[[], None]) -> None:
+        """Call `callback` on the writer's thread when the disk fails."""
+        self._on_failure = callback
+
     async def close(self) -> None:
         """Commit what is queued, then end the thread."""
         with self._lock:
@@ -118,13 +134,21 @@ class SqliteWriter:
                 self._commit(connection, batch)
                 _deliver(batch)
                 self._listeners.notify(work.session_id for work in batch if work.error is None)
-            if self._listeners:
-                seen, data_version = data_version, self._data_version(connection)
-                if seen != data_version:
-                    self._listeners.notify_all()
+            if self._failure is not None:
+                continue
+            try:
+                if batch:
+                    self._after_commit(connection)
+                if self._listeners:
+                    seen, data_version = data_version, self._data_version(connection)
+                    if seen != data_version:
+                        self._listeners.notify_all()
+            except sqlite3.Error as error:
+                self._note(error)
         if failpoints.ON:
             failpoints.hit("close.checkpoint")
-        connection.close()
+        with contextlib.suppress(sqlite3.Error):  # what is not in the database yet stays in its log
+            connection.close()
 
     def _take(self) -> list[_Work]:
         """Wait for work, and take all there is."""
@@ -143,10 +167,11 @@ class SqliteWriter:
         version: int = connection.execute("PRAGMA data_version").fetchone()[0]
         return version
 
-    @staticmethod
-    def _commit(connection: Connection, batch: list[_Work]) -> None:
+    def _commit(self, connection: Connection, batch: list[_Work]) -> None:
         """Carry out a batch in one transaction and note each outcome."""
         try:
+            if self._failure is not None:
+                raise self._failure
             with translated_errors():
                 if failpoints.ON:
                     failpoints.hit("batch.begin")
@@ -162,10 +187,23 @@ class SqliteWriter:
                 if failpoints.ON:
                     failpoints.hit("batch.committed")
         except Exception as error:  # the outcome of every operation in the batch
-            if connection.in_transaction:
-                connection.rollback()
+            with contextlib.suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.rollback()
             for work in batch:
                 work.error = work.error or error
+            self._note(error.__cause__ or error)
+
+    def _note(self, error: BaseException) -> None:
+        """Log an error of the database, and stop writing if it leaves unknown what is on disk."""
+        if self._failure is not None:
+            return
+        log.error("the database could not be written: %s", error)
+        if is_disk_failure(error):
+            self._failure = Unavailable(
+                ErrorReason.STORE_FAILED, "the disk failed: nothing is written until the database is opened again"
+            )
+            self._on_failure()
 
 
 def _carry_out(connection: Connection, work: _Work) -> None:
@@ -178,6 +216,8 @@ def _carry_out(connection: Connection, work: _Work) -> None:
         if failpoints.ON:
             failpoints.hit("operation.end")
     except Exception as error:  # the outcome of this operation alone
+        if not connection.in_transaction or is_disk_failure(error.__cause__):
+            raise  # the outcome of all: SQLite gave up the whole transaction, or is to
         work.error = error
         if not isinstance(error, TurntreeError):
             log.exception("an operation failed")

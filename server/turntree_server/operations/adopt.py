@@ -53,15 +53,3 @@ def adopt_plain_session(session_id: str) -> Operation[None]:
         )
     yield structure_rows(structure)
     yield from touch_generation(session_id)
-
-
-def reserve_branch_ids() -> Operation[None]:
-    """Reserve the ids of the branches that software without reservations made."""
-    yield Query(
-        """
-        INSERT INTO branch_reservations (session_id, branch_id)
-        SELECT DISTINCT session_id, branch_id FROM message_structure WHERE branch_id <> ?
-        ON CONFLICT DO NOTHING
-        """,
-        (MAIN_BRANCH_ID,),
-    )

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
+from turntree.model import Popped
 
 from turntree_server.operations.statement import Context, Many, Operation, Query
 
@@ -10,10 +14,14 @@ from turntree_server.operations.statement import Context, Many, Operation, Query
 def purge_items(session_id: str) -> Operation[int]:
     """Remove every item, branch and usage figure of a session and raise its generation, which is returned.
 
+    Popped items go from the answers that are kept for repeats too. The answers stay, as of a branch that had no item,
+    so that a late repeat pops nothing that came later.
+
     Branch ids stay reserved, so that no stale pointer writes into a later branch of the same name.
     """
     for table in ("agent_messages", "message_structure", "turn_usage", "turntree_branches"):
         yield Query(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))
+    yield from _forget_popped_items(session_id)
     rows = yield Query(
         """
         INSERT INTO session_clear_generations (session_id, generation) VALUES (?, 1)
@@ -24,6 +32,15 @@ def purge_items(session_id: str) -> Operation[int]:
     )
     generation: int = rows[0][0]
     return generation
+
+
+def _forget_popped_items(session_id: str) -> Operation[None]:
+    answers = yield Query("SELECT id, response FROM turntree_requests WHERE item_session_id = ?", (session_id,))
+    emptied = [
+        (msgspec.msgpack.encode(replace(msgspec.msgpack.decode(answer, type=Popped), item=None)), number)
+        for number, answer in answers
+    ]
+    yield Many("UPDATE turntree_requests SET response = ?, item_session_id = NULL WHERE id = ?", emptied)
 
 
 def purge_session(session_id: str) -> Operation[None]:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 from turntree.errors import ErrorReason, FailedPrecondition
+from turntree.model import Popped
 
 from turntree_server.operations.statement import Context, Operation, Query
 
@@ -22,6 +23,7 @@ _PRUNED_EVERY = 64
 def once(
     context: Context,
     request_id: str | None,
+    session_id: str,
     call: tuple[Any, ...],
     result_type: type[T],
     operation: Operation[T],
@@ -33,6 +35,7 @@ def once(
     Args:
         context: The circumstances.
         request_id: Names the mutation.
+        session_id: The session it changes.
         call: What was asked for: the name of the call and every argument that matters.
         result_type: The type of the result, to read it back.
         operation: The mutation.
@@ -58,14 +61,17 @@ def once(
             )
         return msgspec.msgpack.decode(response, type=result_type)
     result = yield from operation
+    holds_item_of = session_id if isinstance(result, Popped) and result.item is not None else None
     recorded = yield Query(
         """
-        INSERT INTO turntree_requests (request_id, fingerprint, response, create_time) VALUES (?, ?, ?, ?)
+        INSERT INTO turntree_requests (request_id, fingerprint, response, create_time, item_session_id)
+        VALUES (?, ?, ?, ?, ?)
         ON CONFLICT (request_id) DO UPDATE SET
-            fingerprint = excluded.fingerprint, response = excluded.response, create_time = excluded.create_time
+            fingerprint = excluded.fingerprint, response = excluded.response, create_time = excluded.create_time,
+            item_session_id = excluded.item_session_id
         RETURNING id
         """,
-        (request_id, fingerprint, msgspec.msgpack.encode(result), context.now_ms),
+        (request_id, fingerprint, msgspec.msgpack.encode(result), context.now_ms, holds_item_of),
     )
     if recorded[0][0] % _PRUNED_EVERY == 0:
         yield from forget_old_requests(context)

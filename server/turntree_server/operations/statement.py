@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
+from turntree.errors import ErrorReason, Unavailable
+
 T = TypeVar("T")
 
 Row = tuple[Any, ...]
@@ -84,8 +86,15 @@ def to_timestamp(time: datetime) -> str:
 
 @lru_cache(maxsize=1024)
 def from_timestamp(text: str) -> datetime:
-    """Read a time that SQLite's CURRENT_TIMESTAMP wrote."""
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    """Read a time that SQLite's CURRENT_TIMESTAMP wrote.
+
+    Raises:
+        Unavailable: STORE_FAILED, when it is none: the row is damaged.
+    """
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except (TypeError, ValueError) as error:
+        raise Unavailable(ErrorReason.STORE_FAILED, "a time in the database is damaged") from error
 
 
 def to_ms(time: datetime) -> int:

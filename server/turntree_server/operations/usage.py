@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from turntree.limits import PAGE_SIZE_DEFAULT, invalid, parse_json
+from turntree.limits import INTEGER_MAX, PAGE_SIZE_DEFAULT, invalid, parse_json
 from turntree.model import (
     BranchPointer,
     Page,
@@ -28,9 +28,11 @@ _USAGE_COLUMNS = (
     "requests, input_tokens, output_tokens, total_tokens,"
     " CAST(input_tokens_details AS BLOB), CAST(output_tokens_details AS BLOB)"
 )
+_COUNTS = ("requests", "input_tokens", "output_tokens", "total_tokens")
+# SQLite gives up on a sum beyond 64 bits, so the upper and the lower half of the counts are added up apart.
 _TOTAL_COLUMNS = (
-    "COALESCE(SUM(u.requests), 0), COALESCE(SUM(u.input_tokens), 0), COALESCE(SUM(u.output_tokens), 0),"
-    " COALESCE(SUM(u.total_tokens), 0), COUNT(*)"
+    "".join(f"SUM(COALESCE(u.{count}, 0) >> 32), SUM(COALESCE(u.{count}, 0) & 4294967295), " for count in _COUNTS)
+    + "COUNT(*)"
 )
 
 
@@ -78,10 +80,7 @@ def _to_usage(row: Row) -> Usage:
 
 
 def _sum(first: Usage, second: Usage) -> Usage:
-    counts = {
-        name: getattr(first, name) + getattr(second, name)
-        for name in ("requests", "input_tokens", "output_tokens", "total_tokens")
-    }
+    counts = {name: getattr(first, name) + getattr(second, name) for name in _COUNTS}
     for name, count in counts.items():
         if count >= 2**63:
             invalid(f"usage.{name}", getattr(second, name), "a count whose sum fits 64 bits")
@@ -119,8 +118,16 @@ def get_session_usage(context: Context, session_id: str, branch_id: str | None) 
         f"SELECT {_TOTAL_COLUMNS} FROM turn_usage u WHERE u.session_id = ? AND (? IS NULL OR u.branch_id = ?)",
         (session_id, branch_id, branch_id),
     )
-    total = UsageTotal(*rows[0])
+    total = _to_total(rows[0])
     return total if total.turn_count and not session.expired else None
+
+
+def _to_total(columns: Sequence[int | None]) -> UsageTotal:
+    """A total from `_TOTAL_COLUMNS`; a sum beyond 64 bits is the largest number of 64 bits."""
+    *halves, turn_count = (column or 0 for column in columns)
+    sums = [upper * 2**32 + lower for upper, lower in zip(halves[::2], halves[1::2], strict=True)]
+    requests, input_tokens, output_tokens, total_tokens = (min(number, INTEGER_MAX) for number in sums)
+    return UsageTotal(requests, input_tokens, output_tokens, total_tokens, turn_count)
 
 
 def list_turn_usage(
@@ -190,4 +197,4 @@ def summarize_usage(
     )
     shown = rows[:page_size]
     token = write_page_token(context, request, (shown[-1][0],)) if len(rows) > page_size else ""
-    return Page(tuple(UsageSummary(name, UsageTotal(*total)) for name, *total in shown), token)
+    return Page(tuple(UsageSummary(name, _to_total(total)) for name, *total in shown), token)

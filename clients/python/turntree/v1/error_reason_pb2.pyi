@@ -245,6 +245,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
           "domain": "turntree",
           "metadata": { "limit": "1000 sessions" } }
     """
+    ERROR_REASON_STORE_FULL: _ErrorReason.ValueType  # 30
+    """The disk of the database is full; the call had no effect, and reads go on. No facts.
+
+    Example:
+        { "reason": "ERROR_REASON_STORE_FULL", "domain": "turntree" }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons that a server gives in `google.rpc.ErrorInfo`, in the details of a gRPC status.
@@ -479,5 +485,11 @@ Example:
     { "reason": "ERROR_REASON_QUOTA_EXCEEDED",
       "domain": "turntree",
       "metadata": { "limit": "1000 sessions" } }
+"""
+ERROR_REASON_STORE_FULL: ErrorReason.ValueType  # 30
+"""The disk of the database is full; the call had no effect, and reads go on. No facts.
+
+Example:
+    { "reason": "ERROR_REASON_STORE_FULL", "domain": "turntree" }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

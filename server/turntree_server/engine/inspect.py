@@ -1,0 +1,59 @@
+"""Looking at a database file before it is opened, without changing it."""
+
+from __future__ import annotations
+
+import os
+
+from turntree_server.engine.migrate import all_migrations, migrations_done
+from turntree_server.engine.refusals import DatabaseDamaged, DatabaseForeign, DatabaseTooNew
+from turntree_server.engine.sqlite_driver import Connection, is_damage, primary_code, reading, sqlite3
+
+_SDK_COLUMNS = {
+    "agent_sessions": {"session_id", "created_at", "updated_at"},
+    "agent_messages": {"id", "session_id", "message_data", "created_at"},
+}
+_ANOTHER_FILE = "give another --db, or restore a backup if this was a database of turntree"
+
+
+def inspect(path: str, *, check: bool = True, name: str | None = None) -> None:
+    """Refuse a file that turntree must not open; an absent or empty one is welcome.
+
+    Args:
+        path: The file.
+        check: Whether to read all of it for damage, which takes some seconds for each gigabyte.
+        name: What the file is called in errors, when that is not its path.
+
+    Raises:
+        DatabaseForeign: It is of another program.
+        DatabaseTooNew: It is of a newer turntree.
+        DatabaseDamaged: It is damaged.
+    """
+    if not os.path.isfile(path) or os.path.getsize(path) == 0:
+        return
+    name = name or path
+    try:
+        with reading(path) as connection:
+            _refuse_foreign(connection, name)
+            done, known = migrations_done(connection), all_migrations()[-1].number
+            if done > known:
+                raise DatabaseTooNew(name, done, known)
+            if check:
+                (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                if finding != "ok":
+                    raise DatabaseDamaged(name, " ".join(finding.split()))
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        if primary_code(error) == sqlite3.SQLITE_NOTADB:
+            raise DatabaseForeign(name, f"it is not a SQLite database: {_ANOTHER_FILE}") from None
+        if is_damage(error):
+            raise DatabaseDamaged(name, str(error)) from None
+        raise
+
+
+def _refuse_foreign(connection: Connection, name: str) -> None:
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not tables - {"sqlite_sequence", "sqlite_stat1"}:
+        return
+    for table, columns in _SDK_COLUMNS.items():
+        found = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}
+        if not columns <= found:
+            raise DatabaseForeign(name, f"it is a database of another program, without {table}: {_ANOTHER_FILE}")

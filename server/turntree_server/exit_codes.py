@@ -1,0 +1,55 @@
+"""What the exit code of the command says; the numbers are those of `sysexits.h` where it has a word for the case."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from turntree.errors import TurntreeError
+
+from turntree_server.app import AddressInUse, DiskFailed
+from turntree_server.engine.backup import CannotCreate
+from turntree_server.engine.refusals import (
+    DatabaseDamaged,
+    DatabaseForeign,
+    DatabaseInUse,
+    DatabaseMissing,
+    DatabaseTooNew,
+)
+
+
+class ExitCode(IntEnum):
+    """Why the command ended."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    DATABASE_DAMAGED = 65
+    DATABASE_MISSING = 66
+    ADDRESS_IN_USE = 69
+    CANNOT_CREATE = 73
+    DISK_FAILED = 74
+    DATABASE_IN_USE = 75
+    DATABASE_FOREIGN = 76
+    DATABASE_TOO_NEW = 78
+
+
+_CODES: dict[type[Exception], ExitCode] = {
+    DatabaseDamaged: ExitCode.DATABASE_DAMAGED,
+    DatabaseMissing: ExitCode.DATABASE_MISSING,
+    AddressInUse: ExitCode.ADDRESS_IN_USE,
+    CannotCreate: ExitCode.CANNOT_CREATE,
+    DiskFailed: ExitCode.DISK_FAILED,
+    DatabaseInUse: ExitCode.DATABASE_IN_USE,
+    DatabaseForeign: ExitCode.DATABASE_FOREIGN,
+    DatabaseTooNew: ExitCode.DATABASE_TOO_NEW,
+    RuntimeError: ExitCode.FAILED,
+}
+
+
+REFUSALS: tuple[type[Exception], ...] = (TurntreeError, *_CODES)
+"""The errors that end a command with one line instead of a traceback."""
+
+
+def exit_code_of(error: Exception) -> ExitCode:
+    """The exit code for an error that ends the command."""
+    return _CODES.get(type(error), ExitCode.FAILED)

@@ -1,0 +1,140 @@
+"""A server whose disk fails at a chosen call, by way of `strace`, and the calls that it is given meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import pytest
+from turntree.remote import RemoteStore
+from turntree.v1.session_pb2 import AddItemsRequest, AddItemsResponse
+from turntree.v1.session_pb2_grpc import SessionServiceStub
+from turntree_server.engine.verify import verify
+
+from tests.support.reading import items_of
+from tests.support.rpc import Refusal, read_refusal
+from tests.support.server_process import ServerProcess
+from tests.support.writers import batch
+
+WITHIN_S = 60
+_COMMAND = Path(sys.executable).with_name("turntree")
+
+
+def require_strace() -> None:
+    """Skip where there is no `strace`, except in the pipeline, where that is a failure."""
+    if shutil.which("strace") is None:
+        assert not os.environ.get("CI"), "strace is missing"
+        pytest.skip("strace is missing")
+
+
+@dataclass(slots=True)
+class FailingServer:
+    """A server process under `strace`; it has no address if it refused to start."""
+
+    db: Path
+    process: subprocess.Popen[str]
+    address: str | None
+
+    @classmethod
+    def start(cls, db: Path, fault: str) -> FailingServer:
+        """Start a server on whose database and log a fault is injected: `CALLS:error=NAME:when=N`."""
+        calls = fault.partition(":")[0]
+        process = subprocess.Popen(
+            [
+                *("strace", "-D", "-f", "--seccomp-bpf", "-qqq", "-o", db.with_suffix(".trace")),
+                *("-P", db, "-P", f"{db}-wal"),
+                *("-e", f"trace={calls}", "-e", f"inject={fault}"),
+                *(_COMMAND, "serve", "--db", db, "--listen", "127.0.0.1:0", "--grace", "5"),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        announced, _, _ = select.select([process.stdout], [], [], WITHIN_S)
+        assert announced
+        words = process.stdout.readline().split()
+        return cls(db, process, words[4] if words else None)
+
+    def end(self, *, by_itself: bool) -> tuple[int, str]:
+        """Wait for its end, asking for it if it is not to come by itself; returns the exit code and its stderr."""
+        try:
+            if not by_itself and self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+            _, said = self.process.communicate(timeout=WITHIN_S)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.communicate()
+        return self.process.returncode, said
+
+    def injected(self) -> int:
+        """How many calls were made to fail."""
+        return self.db.with_suffix(".trace").read_text().count("(INJECTED)")
+
+
+@dataclass(slots=True)
+class Ledger:
+    """The calls that were made, the answers, and the refusals."""
+
+    made: list[str] = field(default_factory=list)
+    answered: dict[str, AddItemsResponse] = field(default_factory=dict)
+    refused: list[Refusal] = field(default_factory=list)
+
+    async def write(self, address: str, names: Sequence[str], count: int, *, attempts: int = 1) -> None:
+        """Make calls from several writers at once. A writer stops when it got no answer to all attempts at a call."""
+        async with grpc.aio.insecure_channel(address, options=[("grpc.enable_retries", 0)]) as channel:
+            stub = SessionServiceStub(channel)
+            await asyncio.gather(*(self._write(stub, name, count, attempts) for name in names))
+
+    async def _write(self, stub: object, name: str, count: int, attempts: int) -> None:
+        for number in range(count):
+            tag = f"call-{name}-{number}"
+            self.made.append(tag)
+            for _ in range(attempts):
+                try:
+                    self.answered[tag] = await stub.AddItems(_request(tag), timeout=WITHIN_S)  # type: ignore[attr-defined]
+                    break
+                except grpc.aio.AioRpcError as error:
+                    self.refused.append(read_refusal(error))
+            else:
+                return
+
+    async def assert_kept(self, db: Path) -> None:
+        """On a sound disk answered calls are there, all others 0 or 1 times, and repeats change nothing."""
+        server = ServerProcess.start(db)
+        try:
+            async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as store:
+                counts = Counter(_tag_of(item) for item in await items_of(store, "s"))
+                assert self.answered.keys() <= counts.keys() <= set(self.made)
+                assert set(counts.values()) <= {3}, counts
+                async with grpc.aio.insecure_channel(server.address) as channel:
+                    stub = SessionServiceStub(channel)
+                    for tag in self.made:
+                        answer = await stub.AddItems(_request(tag))
+                        assert answer == self.answered.get(tag, answer), tag
+                counts = Counter(_tag_of(item) for item in await items_of(store, "s"))
+                assert counts == dict.fromkeys(self.made, 3)
+            server.stop()
+        finally:
+            server.kill()
+        verify(str(db))
+
+
+def _request(tag: str) -> AddItemsRequest:
+    return AddItemsRequest(session_id="s", items=batch(tag), request_id=tag)
+
+
+def _tag_of(item: bytes) -> str:
+    return next(word for word in item.decode().split('"') if word.startswith("call-")).split()[0]

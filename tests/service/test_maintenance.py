@@ -1,0 +1,402 @@
+"""Backup, restore and verify, the refusals of `serve`, and the exit code of each."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sqlite3 as pythons_sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import turntree
+from pysqlite3 import dbapi2 as sqlite3
+from turntree.errors import ErrorReason, Unavailable
+from turntree.model import AfterTurn, BranchPointer, Usage
+from turntree.remote import RemoteStore
+from turntree_server.engine.migrate import all_migrations
+from turntree_server.exit_codes import ExitCode
+
+from tests.docs.pages import REFERENCE, table
+from tests.service.test_process import assert_refused, run
+from tests.support.database import dump
+from tests.support.items import assistant, function_call, function_output, turns, user
+from tests.support.reading import items_of
+from tests.support.schemas import SCHEMAS, make
+from tests.support.server_process import ServerProcess
+
+ANY_PORT = ("--listen", "127.0.0.1:0")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    """A server in a process of its own, on a new database."""
+    process = ServerProcess.start(tmp_path / "conversations.db")
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """A database that nobody has open, with a little of everything."""
+    path = tmp_path / "conversations.db"
+    asyncio.run(fill(path))
+    return path
+
+
+async def fill(path: Path) -> None:
+    """Write a little of everything."""
+    async with await turntree.connect(f"sqlite:///{path}") as store:
+        await store.add_items("s", [*turns(3), user("q"), function_call("c"), function_output("c"), assistant("a")])
+        await store.record_usage("s", Usage(1, 10, 5, 15))
+        await store.create_branch("s", AfterTurn(2), new_branch_id="fork")
+        await store.add_items("s", turns(1), branch=BranchPointer("fork"))
+        await store.add_items("t", turns(1))
+
+
+def state(folder: Path) -> dict[str, str]:
+    """Every file of a folder, by its name."""
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir() if path.is_file()}
+
+
+def overwrite(db: Path, damage: bytes) -> None:
+    """Put something else in the place of a database, if it is to be damaged."""
+    if damage:
+        db.write_bytes(damage)
+
+
+def execute(db: Path, *statements: str) -> None:
+    """Change a file that nobody has open, without a rule that holds."""
+    with closing(sqlite3.connect(db, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+# Backup and restore
+
+
+async def test_a_backup_while_serving(server: ServerProcess, tmp_path: Path) -> None:
+    """A copy made while a server writes is one file, sound, and holds all that was acknowledged before it began."""
+    copy = tmp_path / "copies" / "copy.db"
+    copy.parent.mkdir()
+    async with RemoteStore(server.address) as store:
+        await store.add_items("s", turns(50))
+        done = run("backup", copy, "--db", server.db)
+        assert (done.returncode, done.stderr) == (0, "")
+        held = f"schema {all_migrations()[-1].number}, 1 sessions, 100 items"
+        assert done.stdout == f"turntree: copied {server.db} to {copy} ({held})\n"
+        await store.add_items("s", turns(1))
+    assert os.listdir(copy.parent) == [copy.name]
+    async with await turntree.connect(f"sqlite:///{copy}") as store:
+        assert await items_of(store, "s") == turns(50)
+
+
+async def test_a_backup_of_what_is_still_in_the_log(server: ServerProcess, tmp_path: Path) -> None:
+    """A killed server's file is copied with what its log holds, and neither changes."""
+    async with RemoteStore(server.address) as store:
+        await store.add_items("s", turns(3))
+    server.kill()
+    names = {server.db.name, f"{server.db.name}-wal"}
+    before = state(tmp_path)
+    assert names <= before.keys()
+    assert run("backup", tmp_path / "copy.db", "--db", server.db).returncode == 0
+    after = state(tmp_path)
+    assert {name: after[name] for name in names} == {name: before[name] for name in names}
+    async with await turntree.connect(f"sqlite:///{tmp_path}/copy.db") as store:
+        assert await items_of(store, "s") == turns(3)
+
+
+def test_a_backup_replaces_nothing_unasked(db: Path, tmp_path: Path) -> None:
+    """An existing copy is replaced with --force alone, and the database itself never."""
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(b"dear to somebody")
+    refused = run("backup", copy, "--db", db)
+    assert_refused(refused, f"cannot write {copy}: it exists; --force replaces it", code=ExitCode.CANNOT_CREATE)
+    assert copy.read_bytes() == b"dear to somebody"
+    assert run("backup", copy, "--db", db, "--force").returncode == 0
+    assert dump(copy) == dump(db)
+    itself = run("backup", db, "--db", db, "--force")
+    assert_refused(itself, "it is the database itself", code=ExitCode.CANNOT_CREATE)
+    nowhere = run("backup", tmp_path / "missing" / "copy.db", "--db", db)
+    assert_refused(nowhere, f"the folder {tmp_path}/missing does not exist", code=ExitCode.CANNOT_CREATE)
+
+
+def test_a_copy_is_as_private_as_its_source(db: Path, tmp_path: Path) -> None:
+    """A copy may be read by whoever may read the database, and nobody else."""
+    db.chmod(0o600)
+    assert run("backup", tmp_path / "copy.db", "--db", db).returncode == 0
+    assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_backup_of_a_damaged_database(db: Path, tmp_path: Path) -> None:
+    """A damaged database is not copied, and a copy that is there stays, also with --force."""
+    assert run("backup", tmp_path / "copy.db", "--db", db).returncode == 0
+    execute(db, "DELETE FROM agent_messages WHERE id = 3")
+    before = state(tmp_path)
+    refused = run("backup", tmp_path / "copy.db", "--db", db, "--force")
+    assert_refused(refused, str(db), "it is damaged", code=ExitCode.DATABASE_DAMAGED)
+    assert state(tmp_path) == before
+
+
+def test_a_restore_of_what_was_lost(db: Path, tmp_path: Path) -> None:
+    """A restored database holds what the copy holds; the copy stays."""
+    assert run("backup", tmp_path / "copy.db", "--db", db).returncode == 0
+    expected = dump(db)
+    db.unlink()
+    done = run("restore", tmp_path / "copy.db", "--db", db)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert dump(db) == dump(tmp_path / "copy.db") == expected
+
+
+@pytest.mark.parametrize("damage", [b"", b"SQLite format 3\0" + b"\xff" * 5000, b"no database at all"])
+async def test_a_restore_over_what_is_left(damage: bytes, db: Path, tmp_path: Path) -> None:
+    """With --force a restore replaces whatever is there, and an old log beside it never becomes part of the new."""
+    assert run("backup", tmp_path / "copy.db", "--db", db).returncode == 0
+    expected = dump(db)
+    server = ServerProcess.start(db)
+    async with RemoteStore(server.address) as store:
+        await store.add_items("s", [user("only in the log")])
+    server.kill()
+    overwrite(db, damage)
+    refused = run("restore", tmp_path / "copy.db", "--db", db)
+    assert_refused(refused, "it exists; --force replaces it", code=ExitCode.CANNOT_CREATE)
+    assert run("restore", tmp_path / "copy.db", "--db", db, "--force").returncode == 0
+    assert dump(db) == expected
+
+
+def test_a_restore_beside_a_server(server: ServerProcess, db: Path, tmp_path: Path) -> None:
+    """A file that a server has open is not replaced, also with --force."""
+    make("turntree_schema_2", tmp_path / "copy.db")
+    before = dump(server.db)
+    refused = run("restore", tmp_path / "copy.db", "--db", server.db, "--force")
+    assert_refused(refused, "another turntree server serves it", code=ExitCode.DATABASE_IN_USE)
+    assert dump(server.db) == before
+
+
+async def test_a_restore_beside_another_program(db: Path, tmp_path: Path) -> None:
+    """A file that an embedded store, or any program through SQLite, has open is not replaced."""
+    make("turntree_schema_2", tmp_path / "copy.db")
+    async with await turntree.connect(f"sqlite:///{db}") as store:
+        before = await items_of(store, "s")
+        refused = run("restore", tmp_path / "copy.db", "--db", db, "--force")
+        assert_refused(refused, "another program has it open", code=ExitCode.DATABASE_IN_USE)
+        assert await items_of(store, "s") == before
+
+
+def test_a_restore_of_a_damaged_copy(db: Path, tmp_path: Path) -> None:
+    """A copy that is damaged, or none, is refused, and the database stays as it is."""
+    copy = tmp_path / "copy.db"
+    make("turntree_schema_2", copy)
+    execute(copy, "DELETE FROM message_structure WHERE id = 3")
+    before = state(tmp_path)
+    refused = run("restore", copy, "--db", db, "--force")
+    assert_refused(refused, str(copy), "it is damaged", code=ExitCode.DATABASE_DAMAGED)
+    missing = run("restore", tmp_path / "none.db", "--db", db, "--force")
+    assert_refused(missing, "there is no such file", code=ExitCode.DATABASE_MISSING)
+    assert state(tmp_path) == before
+
+
+# Verify
+
+BREAKS = {
+    "items of sessions that do not exist": "DELETE FROM agent_sessions WHERE session_id = 't'",
+    "places on branches without an item of their session": "DELETE FROM agent_messages WHERE id = 11",
+    "items that no branch shows": "DELETE FROM message_structure WHERE id = 10",
+    "items that stand on one branch twice": "UPDATE message_structure SET message_id = 1 WHERE id = 3",
+    "two in one place": "UPDATE message_structure SET sequence_number = 2 WHERE id = 3",
+    "turn numbers that are not the count": "UPDATE message_structure SET user_turn_number = 1 WHERE id = 3",
+    "branch_turn": "UPDATE message_structure SET branch_turn_number = 9 WHERE id = 3",
+    "usage of turns that do not exist": "UPDATE turn_usage SET user_turn_number = 5",
+    "another type or tool": "UPDATE message_structure SET tool_name = 'other' WHERE tool_name IS NOT NULL",
+    "another type": "UPDATE message_structure SET message_type = 'system' WHERE id = 10",
+    "items that are not JSON": "UPDATE agent_messages SET message_data = '{' WHERE id = 3",
+    "times that are none": "UPDATE agent_sessions SET updated_at = 'fork' WHERE session_id = 't'",
+    "rows of": "UPDATE message_structure SET session_id = 'nobody' WHERE id = 11",
+}
+
+
+@pytest.mark.parametrize("rule", BREAKS)
+def test_a_broken_rule_is_found(rule: str, db: Path) -> None:
+    """Every rule of turntree's own rows that is broken is found, though SQLite finds nothing wrong."""
+    assert run("verify", db).returncode == 0
+    execute(db, BREAKS[rule])
+    with closing(sqlite3.connect(db)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    before = state(db.parent)
+    refused = run("verify", db)
+    assert_refused(refused, f"cannot open {db}: it is damaged (", code=ExitCode.DATABASE_DAMAGED)
+    assert state(db.parent) == before
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_files_of_every_schema_are_sound(schema: str, tmp_path: Path) -> None:
+    """A file of an older schema or of the SDK is verified as it is, and not migrated."""
+    db = tmp_path / "old.db"
+    make(schema, db)
+    before = state(tmp_path)
+    done = run("verify", db)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert state(tmp_path) == before
+
+
+def test_an_index_that_lacks_a_row(db: Path) -> None:
+    """What only a full check of SQLite finds, an index without one of its rows, is found."""
+    execute(
+        db,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_master SET sql = sql || ' WHERE id > 1' WHERE name = 'idx_structure_turn'",
+    )
+    execute(db, "REINDEX idx_structure_turn")
+    execute(
+        db,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_master SET sql = replace(sql, ' WHERE id > 1', '') WHERE name = 'idx_structure_turn'",
+    )
+    assert_refused(run("verify", db), "it is damaged (", code=ExitCode.DATABASE_DAMAGED)
+
+
+# What `serve` refuses
+
+
+def foreign(path: Path) -> None:
+    """The database of another program."""
+    with closing(pythons_sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE notes (text)")
+        connection.execute("INSERT INTO notes VALUES ('dear diary')")
+        connection.commit()
+
+
+def diary(path: Path) -> None:
+    """A file that is no database."""
+    path.write_bytes(b"Dear diary, " * 99)
+
+
+def damaged(path: Path) -> None:
+    """A database with a page that is none."""
+    make("turntree_schema_2", path)
+    destroy_a_page(path)
+
+
+def destroy_a_page(path: Path) -> None:
+    """Make a page of a database one that is none. No test writes to it, so no log has it."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'turntree_labels'").fetchone()
+    with path.open("r+b") as file:
+        file.seek(4096 * (page - 1))
+        file.write(b"\xff" * 4096)
+
+
+def newer(path: Path) -> None:
+    """A database of a schema to come."""
+    make("turntree_schema_2", path)
+    execute(path, "INSERT INTO turntree_migrations (number, name) VALUES (9999, 'later')")
+
+
+REFUSALS: dict[str, tuple[Callable[[Path], None], ExitCode]] = {
+    "foreign": (foreign, ExitCode.DATABASE_FOREIGN),
+    "text": (diary, ExitCode.DATABASE_FOREIGN),
+    "damaged": (damaged, ExitCode.DATABASE_DAMAGED),
+    "newer": (newer, ExitCode.DATABASE_TOO_NEW),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_a_refused_file_is_not_changed(kind: str, tmp_path: Path) -> None:
+    """A file that is damaged, foreign or newer is refused with a code of its own, and nothing is changed or made."""
+    db = tmp_path / "conversations.db"
+    write, code = REFUSALS[kind]
+    write(db)
+    before = state(tmp_path)
+    assert_refused(run("serve", "--db", db, *ANY_PORT), f"cannot open {db}: ", code=code)
+    assert state(tmp_path) == before
+
+
+async def test_a_refused_log_is_not_changed(server: ServerProcess, tmp_path: Path) -> None:
+    """The log beside a refused file stays as it is too."""
+    server.restart()  # so that its log does not hold every page
+    async with RemoteStore(server.address) as store:
+        await store.add_items("s", turns(3))
+    server.kill()
+    destroy_a_page(server.db)
+    before = {name: content for name, content in state(tmp_path).items() if not name.endswith(("-shm", "-lock"))}
+    assert len(before) == 3  # the database, its log, and the output of the server
+    refused = run("serve", "--db", server.db, *ANY_PORT)
+    assert_refused(refused, "it is damaged", "turntree restore", code=ExitCode.DATABASE_DAMAGED)
+    assert {name: content for name, content in state(tmp_path).items() if name in before} == before
+
+
+async def test_an_embedded_store_refuses_too(tmp_path: Path) -> None:
+    """An embedded store refuses a damaged file with STORE_FAILED; without the check it opens what can be opened."""
+    db = tmp_path / "conversations.db"
+    damaged(db)
+    before = state(tmp_path)
+    with pytest.raises(Unavailable, match="it is damaged") as refused:
+        await turntree.connect(f"sqlite:///{db}")
+    assert refused.value.reason is ErrorReason.STORE_FAILED
+    assert state(tmp_path) == before
+
+
+def test_the_check_may_be_skipped(tmp_path: Path) -> None:
+    """With --skip-check a server does not search a file for damage."""
+    db = tmp_path / "conversations.db"
+    make("turntree_schema_2", db)
+    execute(db, "PRAGMA writable_schema = ON", "UPDATE sqlite_master SET rootpage = 3 WHERE name = 'turntree_labels'")
+    assert_refused(run("serve", "--db", db, *ANY_PORT), "it is damaged", code=ExitCode.DATABASE_DAMAGED)
+    server = ServerProcess.start(db, options=["--skip-check"])
+    server.stop()
+
+
+def test_a_taken_port_touches_no_database(server: ServerProcess, tmp_path: Path) -> None:
+    """A server that cannot listen makes no database, and does not migrate one."""
+    new, old = tmp_path / "new.db", tmp_path / "old.db"
+    make("sdk_advanced_0.24", old)
+    before = state(tmp_path)
+    for db in (new, old):
+        refused = run("serve", "--db", db, "--listen", server.address)
+        assert_refused(refused, "cannot listen on", code=ExitCode.ADDRESS_IN_USE)
+    assert {name: content for name, content in state(tmp_path).items() if name in before} == before
+    assert not new.exists()
+
+
+# One server for a file
+
+
+async def test_a_second_server_on_the_file(server: ServerProcess, tmp_path: Path) -> None:
+    """A second server on a file is refused, by whatever name, until the first has ended, killed or not."""
+    alias = tmp_path / "alias.db"
+    alias.symlink_to(server.db)
+    for db in (server.db, alias):
+        refused = run("serve", "--db", db, *ANY_PORT)
+        assert_refused(refused, "another turntree server serves it", code=ExitCode.DATABASE_IN_USE)
+    async with RemoteStore(server.address) as store:
+        await store.add_items("s", turns(1))
+    server.kill()
+    server.start_again()
+    async with RemoteStore(server.address) as store:
+        assert await items_of(store, "s") == turns(1)
+    server.stop()
+    assert not [name for name in state(tmp_path) if name.endswith("-lock")]
+
+
+async def test_the_sdk_writes_beside_a_server(server: ServerProcess) -> None:
+    """The SDK's own class in another process writes a served file as before."""
+    writes = (
+        "import asyncio, sys; from agents.extensions.memory import AdvancedSQLiteSession as S;"
+        "asyncio.run(S(session_id='s', db_path=sys.argv[1], create_tables=True)"
+        ".add_items([{'role': 'user', 'content': 'q1'}]))"
+    )
+    command = [sys.executable, "-c", writes, str(server.db)]
+    await asyncio.to_thread(subprocess.run, command, check=True, timeout=60)
+    async with RemoteStore(server.address) as store:
+        assert [turn.turn for turn in (await store.list_turns("s")).entries] == [1]
+
+
+def test_every_exit_code_is_listed() -> None:
+    """The page of exit codes lists exactly those there are."""
+    rows = table(REFERENCE / "exit-codes.md", "code")
+    assert {row["name"].strip("`"): int(row["code"]) for row in rows} == {code.name: code for code in ExitCode}
