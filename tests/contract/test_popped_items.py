@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from turntree.model import NativeItem
 from turntree.store import Store
 from turntree_server.engine.sqlite import SqliteEngine
 from turntree_server.local_store import LocalStore
@@ -44,12 +46,14 @@ async def test_the_item_is_gone_from_the_file(end: End, tmp_path: Path) -> None:
     db = tmp_path / "conversations.db"
     async with LocalStore(await SqliteEngine.open(db)) as store:
         for session_id in ("s", "t"):
-            await store.add_items(session_id, [user(f"{SECRET} of {session_id}")])
-            await store.pop_item(session_id, request_id=f"pop {session_id}")
+            native = NativeItem(0, "dialect", json.dumps(f"{SECRET} of {session_id}").encode())
+            await store.add_items(session_id, [user(f"{SECRET} of {session_id}")], natives=[native])
+            popped = await store.pop_item(session_id, request_id=f"pop {session_id}", native_dialect="dialect")
+            assert popped.native == native.native
         await end(store)
         assert f"{SECRET} of s" not in repr(dump(db))
         assert f"{SECRET} of t" in repr(dump(db))
-        assert (await store.pop_item("t", request_id="pop t")).item == user(f"{SECRET} of t")
+        assert (await store.pop_item("t", request_id="pop t", native_dialect="dialect")).item == user(f"{SECRET} of t")
 
 
 async def test_the_item_goes_with_an_expired_session(tmp_path: Path, clock: StillClock) -> None:

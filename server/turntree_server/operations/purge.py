@@ -37,7 +37,7 @@ def purge_items(session_id: str) -> Operation[int]:
 def _forget_popped_items(session_id: str) -> Operation[None]:
     answers = yield Query("SELECT id, response FROM turntree_requests WHERE item_session_id = ?", (session_id,))
     emptied = [
-        (msgspec.msgpack.encode(replace(msgspec.msgpack.decode(answer, type=Popped), item=None)), number)
+        (msgspec.msgpack.encode(replace(msgspec.msgpack.decode(answer, type=Popped), item=None, native=None)), number)
         for number, answer in answers
     ]
     yield Many("UPDATE turntree_requests SET response = ?, item_session_id = NULL WHERE id = ?", emptied)
