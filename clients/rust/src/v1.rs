@@ -763,6 +763,11 @@ pub enum ErrorReason {
     /// "domain": "turntree",
     /// "metadata": { "limit": "1000 sessions" } }
     QuotaExceeded = 29,
+    /// The disk of the database is full; the call had no effect, and reads go on. No facts.
+    ///
+    /// Example:
+    /// { "reason": "ERROR_REASON_STORE_FULL", "domain": "turntree" }
+    StoreFull = 30,
 }
 impl ErrorReason {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -801,6 +806,7 @@ impl ErrorReason {
             Self::ConcurrencyExceeded => "ERROR_REASON_CONCURRENCY_EXCEEDED",
             Self::Overloaded => "ERROR_REASON_OVERLOADED",
             Self::QuotaExceeded => "ERROR_REASON_QUOTA_EXCEEDED",
+            Self::StoreFull => "ERROR_REASON_STORE_FULL",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -836,6 +842,7 @@ impl ErrorReason {
             "ERROR_REASON_CONCURRENCY_EXCEEDED" => Some(Self::ConcurrencyExceeded),
             "ERROR_REASON_OVERLOADED" => Some(Self::Overloaded),
             "ERROR_REASON_QUOTA_EXCEEDED" => Some(Self::QuotaExceeded),
+            "ERROR_REASON_STORE_FULL" => Some(Self::StoreFull),
             _ => None,
         }
     }
