@@ -1,0 +1,109 @@
+package turntree
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+const (
+	retryForDefault = 8 * time.Second
+	delayMin        = 100 * time.Millisecond
+	callDelayMax    = time.Second
+	streamDelayMax  = 2 * time.Second
+
+	budgetMax      = 100.0
+	budgetAnAnswer = 0.1
+	budgetASecond  = 1.0
+)
+
+// budget is how many retries a client may still make, over all its calls.
+//
+// Each retry takes one. Each answer gives back a tenth and each second one, up to 100. So a server that refuses much of
+// what it is asked gets at most a tenth more of it, and one that refuses everything gets one call more a second.
+type budget struct {
+	mutex    sync.Mutex
+	left     float64
+	refilled time.Time
+}
+
+func newBudget() *budget {
+	return &budget{left: budgetMax, refilled: time.Now()}
+}
+
+// answered notes an answer, whatever it was.
+func (b *budget) answered() {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	b.left = min(budgetMax, b.left+budgetAnAnswer)
+}
+
+// spend takes a retry; false when there is none left.
+func (b *budget) spend() bool {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	now := time.Now()
+	b.left = min(budgetMax, b.left+now.Sub(b.refilled).Seconds()*budgetASecond)
+	b.refilled = now
+	if b.left < 1 {
+		return false
+	}
+	b.left--
+	return true
+}
+
+// retries says whether and when something that failed is tried again.
+type retries struct {
+	budget   *budget
+	retryFor time.Duration
+	delayMax time.Duration
+	delay    time.Duration
+	giveUp   time.Time // zero until something fails
+	endless  bool      // once true, it goes on for ever, whatever the budget
+}
+
+func newRetries(budget *budget, retryFor, delayMax time.Duration) *retries {
+	return &retries{budget: budget, retryFor: retryFor, delayMax: delayMax, delay: delayMin}
+}
+
+// succeeded notes that it goes on: the next failure is a first one again.
+func (r *retries) succeeded() {
+	r.giveUp = time.Time{}
+	r.delay = delayMin
+}
+
+// isFirst tells whether nothing has failed since the last success.
+func (r *retries) isFirst() bool {
+	return r.giveUp.IsZero()
+}
+
+// pause waits for the time of the next try, or gives the error back when there is to be none.
+func (r *retries) pause(ctx context.Context, failure *Error) *Error {
+	if !failure.isRetryable() {
+		return failure
+	}
+	wait := time.Duration((0.5 + rand.Float64()/2) * float64(r.delay))
+	if asked := failure.RetryAfter; asked > 0 {
+		wait = time.Duration((1 + rand.Float64()/2) * float64(max(asked, r.delay)))
+	}
+	r.delay = min(2*r.delay, r.delayMax)
+	next := time.Now().Add(wait)
+	if r.giveUp.IsZero() {
+		r.giveUp = time.Now().Add(r.retryFor)
+	}
+	if deadline, ok := ctx.Deadline(); ok && !next.Before(deadline) {
+		return failure
+	}
+	if !r.endless && (!next.Before(r.giveUp) || !r.budget.spend()) {
+		return failure
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return stopped(ctx)
+	}
+}
