@@ -36,7 +36,8 @@ func run(ctx context.Context, url string, out io.Writer) error {
 	if err := converse(ctx, client, session, out); err != nil {
 		return err
 	}
-	return session.Clear(ctx)
+	_, err = client.DeleteSession(ctx, &turntreepb.DeleteSessionRequest{SessionId: session.ID()})
+	return err
 }
 
 // converse tells the whole story, from top to bottom.

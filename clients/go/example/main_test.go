@@ -7,7 +7,7 @@ import (
 	"turntree/internal/testserver"
 )
 
-// The example shows what it says, and leaves an empty session behind, so that it runs twice.
+// The example shows what it says, and leaves nothing behind, so that it runs twice.
 func TestExample(t *testing.T) {
 	server := testserver.Start(t)
 	for range 2 {

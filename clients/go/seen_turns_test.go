@@ -1,0 +1,78 @@
+package turntree
+
+import (
+	"slices"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"turntree/turntreepb"
+)
+
+// turn is a turn whose items are letters, each with metadata and a native form.
+func turn(number int64, letters string) *turntreepb.Turn {
+	made := &turntreepb.Turn{Turn: number}
+	for index, letter := range letters {
+		made.Items = append(made.Items, []byte(string(letter)))
+		made.Metadata = append(made.Metadata, &turntreepb.ItemMetadata{Type: string(letter)})
+		native := &turntreepb.NativeItem{Index: int64(index), Native: []byte(string(letter))}
+		made.Natives = append(made.Natives, native)
+	}
+	return made
+}
+
+func whole(turns ...*turntreepb.Turn) *turntreepb.StreamTurnsResponse {
+	return &turntreepb.StreamTurnsResponse{Turns: turns}
+}
+
+func begun(turns ...*turntreepb.Turn) *turntreepb.StreamTurnsResponse {
+	return &turntreepb.StreamTurnsResponse{Turns: turns, Continued: true}
+}
+
+// taken plays parts, with nil for a cut, and gives what is new of the last one; false if that cannot go on.
+func taken(parts ...*turntreepb.StreamTurnsResponse) (*turntreepb.StreamTurnsResponse, bool) {
+	var seen seenTurns
+	for _, part := range parts[:len(parts)-1] {
+		if part == nil {
+			seen.resume()
+		} else {
+			seen.take(part)
+		}
+	}
+	last := parts[len(parts)-1]
+	return last, seen.take(last)
+}
+
+// A resumed stream goes on with what was not seen of its turns, also within a turn and over any number of parts.
+func TestSeenTurns(t *testing.T) {
+	restarted := whole(turn(1, "xyz"))
+	restarted.Restarted = true
+	type parts = []*turntreepb.StreamTurnsResponse
+	for name, story := range map[string]struct {
+		parts    parts
+		expected *turntreepb.StreamTurnsResponse
+	}{
+		"between turns":  {parts{whole(turn(1, "ab")), nil, whole(turn(2, "c"))}, whole(turn(2, "c"))},
+		"within a turn":  {parts{begun(turn(1, "a"), turn(2, "b")), nil, whole(turn(2, "bc"))}, whole(turn(2, "c"))},
+		"over two parts": {parts{begun(turn(2, "b")), begun(turn(2, "cd")), nil, begun(turn(2, "bc"))}, begun()},
+		"and on":         {parts{begun(turn(2, "bcd")), nil, begun(turn(2, "bc")), whole(turn(2, "de"))}, whole(turn(2, "e"))},
+		"begun again":    {parts{begun(turn(2, "ab")), nil, restarted}, proto.CloneOf(restarted)},
+	} {
+		actual, goesOn := taken(story.parts...)
+		if !goesOn || !proto.Equal(actual, story.expected) {
+			t.Errorf("%s: %v", name, actual)
+		}
+	}
+}
+
+// A stream whose last turn is gone, or grew although it was whole, cannot go on.
+func TestChangedTurns(t *testing.T) {
+	for _, parts := range [][]*turntreepb.StreamTurnsResponse{
+		{begun(turn(1, "a")), nil, whole(turn(2, "c"))},
+		{whole(turn(1, "a")), nil, whole(turn(1, "ab"))},
+	} {
+		if _, goesOn := taken(slices.Clone(parts)...); goesOn {
+			t.Errorf("%v goes on", parts)
+		}
+	}
+}
