@@ -42,4 +42,5 @@ const (
 	ReasonConcurrencyExceeded = Reason(turntreepb.ErrorReason_ERROR_REASON_CONCURRENCY_EXCEEDED)
 	ReasonOverloaded          = Reason(turntreepb.ErrorReason_ERROR_REASON_OVERLOADED)
 	ReasonQuotaExceeded       = Reason(turntreepb.ErrorReason_ERROR_REASON_QUOTA_EXCEEDED)
+	ReasonStoreFull           = Reason(turntreepb.ErrorReason_ERROR_REASON_STORE_FULL)
 )

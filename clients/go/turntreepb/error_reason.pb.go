@@ -257,6 +257,12 @@ const (
 	//	  "domain": "turntree",
 	//	  "metadata": { "limit": "1000 sessions" } }
 	ErrorReason_ERROR_REASON_QUOTA_EXCEEDED ErrorReason = 29
+	// The disk of the database is full; the call had no effect, and reads go on. No facts.
+	//
+	// Example:
+	//
+	//	{ "reason": "ERROR_REASON_STORE_FULL", "domain": "turntree" }
+	ErrorReason_ERROR_REASON_STORE_FULL ErrorReason = 30
 )
 
 // Enum value maps for ErrorReason.
@@ -292,6 +298,7 @@ var (
 		27: "ERROR_REASON_CONCURRENCY_EXCEEDED",
 		28: "ERROR_REASON_OVERLOADED",
 		29: "ERROR_REASON_QUOTA_EXCEEDED",
+		30: "ERROR_REASON_STORE_FULL",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":          0,
@@ -324,6 +331,7 @@ var (
 		"ERROR_REASON_CONCURRENCY_EXCEEDED": 27,
 		"ERROR_REASON_OVERLOADED":           28,
 		"ERROR_REASON_QUOTA_EXCEEDED":       29,
+		"ERROR_REASON_STORE_FULL":           30,
 	}
 )
 
@@ -358,7 +366,7 @@ var File_turntree_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_turntree_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1eturntree/v1/error_reason.proto\x12\vturntree.v1*\x8b\b\n" +
+	"\x1eturntree/v1/error_reason.proto\x12\vturntree.v1*\xa8\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bERROR_REASON_FIELD_REQUIRED\x10\x01\x12\x1e\n" +
@@ -390,7 +398,8 @@ const file_turntree_v1_error_reason_proto_rawDesc = "" +
 	"\x1aERROR_REASON_RATE_EXCEEDED\x10\x1a\x12%\n" +
 	"!ERROR_REASON_CONCURRENCY_EXCEEDED\x10\x1b\x12\x1b\n" +
 	"\x17ERROR_REASON_OVERLOADED\x10\x1c\x12\x1f\n" +
-	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10\x1db\x06proto3"
+	"\x1bERROR_REASON_QUOTA_EXCEEDED\x10\x1d\x12\x1b\n" +
+	"\x17ERROR_REASON_STORE_FULL\x10\x1eb\x06proto3"
 
 var (
 	file_turntree_v1_error_reason_proto_rawDescOnce sync.Once
