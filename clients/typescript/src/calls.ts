@@ -80,7 +80,7 @@ export class Calls {
           this.#budget.answered();
           return response.message;
         } catch (cause) {
-          await retries.pause(this.#error(cause, signal, method.input, message), signal);
+          await retries.pause(this.#error(cause, method.input, message), signal);
         }
       }
     });
@@ -105,7 +105,7 @@ export class Calls {
         yield message;
       }
     } catch (cause) {
-      throw this.#error(cause, signal, method.input, request);
+      throw this.#error(cause, method.input, request);
     } finally {
       signal.removeEventListener("abort", leave);
       reading.abort();
@@ -166,13 +166,7 @@ export class Calls {
   }
 
   /** What a call failed with; what cannot be sent is the caller's fault and nobody else's. */
-  #error<I extends DescMessage>(
-    cause: unknown,
-    signal: AbortSignal,
-    input: I,
-    request: MessageInitShape<I>,
-  ): TurntreeError {
-    signal.throwIfAborted();
+  #error<I extends DescMessage>(cause: unknown, input: I, request: MessageInitShape<I>): TurntreeError {
     if (cause instanceof TurntreeError) return cause;
     const error = fromConnectError(cause, this.#target);
     if (error.facts.target === undefined) return error;

@@ -91,6 +91,12 @@ export class SessionHandle {
     return response;
   }
 
+  /** As {@link TurntreeClient.deleteSession}; the current branch is `main` then. */
+  async delete(options?: CallOptions): Promise<void> {
+    await this.#client.deleteSession({ sessionId: this.sessionId }, options);
+    this.#branch = MAIN;
+  }
+
   /** As {@link TurntreeClient.createBranch}; the new branch is the current one then. */
   async createBranch(
     request: Within<typeof CreateBranchRequestSchema>,

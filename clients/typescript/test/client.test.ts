@@ -141,6 +141,17 @@ describe("a session handle", () => {
     assert.deepEqual(branches.flatMap((page) => page.branches.map((branch) => branch.branchId)).sort(), ["b", "main"]);
   });
 
+  test("that names a branch for its first call stands at main", async () => {
+    const handle = client.session("named");
+    await handle.addItems({ items: [message("user", "one")] });
+    await handle.createBranch({ origin: { case: "head", value: {} }, newBranchId: "b" });
+    const other = client.session("named");
+    await other.getItems({ branch: { branchId: "b" } });
+    assert.equal(other.branch.branchId, "main");
+    await other.delete();
+    assert.equal((await handle.getItems()).delta?.items.length, 0);
+  });
+
   test("is at main when somebody else cleared the session", async () => {
     const [handle, other] = [client.session("cleared"), client.session("cleared")];
     await handle.addItems({ items: [message("user", "one")] });

@@ -19,6 +19,7 @@ import { TurntreeSession } from "turntree/openai-agents";
 import { z } from "zod";
 import { collect, next } from "./support/collect.js";
 import { calls, says, ScriptedModel } from "./support/model.js";
+import { Proxy } from "./support/proxy.js";
 import { Server } from "./support/server.js";
 
 setTracingDisabled(true);
@@ -199,17 +200,34 @@ describe("the history", () => {
     );
   });
 
+  test("is read by branches and turns, and with whole exchanges", async () => {
+    const session = open("windows");
+    await run(agent(...weather()), "How is the weather?", { session });
+    await session.createBranchFromHead("other");
+    await session.addItems([user("two"), assistant("Two.")]);
+    assert.deepEqual((await session.readItems({ limitTurns: 1 })).map(gist), ["two", "Two."]);
+    assert.equal((await session.readItems({ branchId: "main" })).length, 4);
+    assert.deepEqual((await session.readItems({ branchId: "main", limit: 2, wholeExchanges: true })).map(gist), [
+      "Sunny.",
+    ]);
+    await session.deleteSession();
+    assert.deepEqual([await session.getItems(), session.currentBranchId], [[], "main"]);
+  });
+
   test("is rewritten where the SDK asks for it", async () => {
     const session = open("rewrite");
+    await session.addItems([user("zero")]);
+    await session.storeRunUsage(await run(agent([says("Zero.")]), "zero"));
     const call = (parameters: object): AgentInputItem => calls("get_weather", "call 3", parameters);
     await session.addItems([user("one"), call({ city: "Lisbon" }), assistant("two")]);
     const replacement = call({ city: "Porto" }) as Extract<AgentInputItem, { type: "function_call" }>;
     await session.applyHistoryMutations({
       mutations: [{ type: "replace_function_call", callId: "call 3", replacement }],
     });
-    assert.deepEqual(await session.getItems(), [user("one"), replacement, assistant("two")]);
+    assert.deepEqual(await session.getItems(), [user("zero"), user("one"), replacement, assistant("two")]);
     await session.applyHistoryMutations({ mutations: [] });
-    assert.equal((await session.getItems()).length, 3);
+    assert.equal((await session.getItems()).length, 4);
+    assert.equal((await session.getTurnUsage(1)).length, 1, "what stands before stays as it is");
   });
 });
 
@@ -365,14 +383,14 @@ describe("queries", () => {
 });
 
 test("sessions of a URL share a connection, which ends with the last of them", async () => {
-  const [one, other] = [1, 2].map(() => new TurntreeSession("shared", { url: server.address })) as [
-    TurntreeSession,
-    TurntreeSession,
-  ];
+  const proxy = await Proxy.start(() => server.address);
+  const url = proxy.address;
+  const [one, other] = [new TurntreeSession("shared", { url }), new TurntreeSession("shared", { url })];
   await one.addItems([user("one")]);
   one.close();
   one.close();
   assert.deepEqual(await gists(other), ["one"]);
+  assert.equal(proxy.connections, 1);
   other.close();
   await assert.rejects(other.getItems(), { reason: ErrorReason.SERVER_STOPPING });
   assert.throws(() => new TurntreeSession("both", { url: "localhost:1", client }), { code: "INVALID_ARGUMENT" });

@@ -4,10 +4,13 @@ import { once } from "node:events";
 import { createServer } from "node:http2";
 import type { AddressInfo } from "node:net";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { ErrorInfoSchema, RetryInfoSchema } from "#turntree/gen/google/rpc/error_details_pb.js";
-import { ErrorReason, SessionService, TurntreeClient } from "turntree";
+import { DeltaKind, ErrorReason, SessionService, TurntreeClient } from "turntree";
+import { TurntreeSession } from "turntree/openai-agents";
+import { contents, message, next } from "./support/collect.js";
 
 let answers: (Error | undefined)[] = [];
 let seen: { headers: Headers; requestId: string }[] = [];
@@ -18,12 +21,39 @@ const answer = (requestId: string, context: HandlerContext) => {
   if (error !== undefined) throw error;
   return {};
 };
+const atWork: number[] = [];
+let streams: (Delta | ConnectError)[][] = [];
+
+interface Delta {
+  kind: DeltaKind;
+  cursor?: Uint8Array;
+  items?: Uint8Array[];
+  more?: boolean;
+}
+
+/** What the next stream says, message by message. */
+async function* parts(): AsyncGenerator<{ delta: Delta }> {
+  for (const part of streams.shift() ?? []) {
+    if (part instanceof ConnectError) throw part;
+    yield await Promise.resolve({ delta: part });
+  }
+  if (streams.length === 0) await sleep(60_000, undefined, { ref: false });
+}
+
 const listener = createServer(
   connectNodeAdapter({
     routes: (router) =>
       router.service(SessionService, {
         clearSession: ({ requestId }, context) => answer(requestId, context),
         getSession: (_, context) => answer("", context),
+        addItems: async () => {
+          atWork.push((atWork.at(-1) ?? 0) + 1);
+          await sleep(5);
+          atWork.push((atWork.at(-1) ?? 0) - 1);
+          return {};
+        },
+        watch: () => parts(),
+        streamItems: () => parts(),
       }),
   }),
 ).listen(0, "127.0.0.1");
@@ -119,5 +149,60 @@ test("a token that cannot be had is the caller's error, at once", async () => {
   const client = new TurntreeClient(address, { token: () => Promise.reject(missing) });
   await assert.rejects(client.getSession({ sessionId: "s" }), missing);
   assert.equal(seen.length, 0);
+  client.close();
+});
+
+test("a client that is closed ends a call that waits to be tried again", async () => {
+  script(refusal(Code.ResourceExhausted, "ERROR_REASON_MESSAGE_TOO_LARGE", 7_000));
+  const client = new TurntreeClient(address, { retryMs: 60_000 });
+  const call = client.clearSession({ sessionId: "s" });
+  while (seen.length === 0) await sleep(5);
+  await sleep(20);
+  const began = performance.now();
+  client.close();
+  await assert.rejects(call, { reason: ErrorReason.SERVER_STOPPING });
+  assert(performance.now() - began < 3_000);
+});
+
+test("a watch that goes on says what changed and nothing else, however long the server was away", async () => {
+  const away = () => [refusal(Code.Unavailable, "ERROR_REASON_SERVER_STOPPING")];
+  const cursor = Uint8Array.of(1);
+  const news = { kind: DeltaKind.APPENDED, cursor: Uint8Array.of(2), items: [message("user", "news")] };
+  streams = [
+    [{ kind: DeltaKind.REPLACED, cursor }, ...away()],
+    away(),
+    away(),
+    [{ kind: DeltaKind.UNCHANGED, cursor }, news],
+  ];
+  const client = new TurntreeClient(address, { retryMs: 110 });
+  const changes = client.watch({ sessionId: "s" });
+  assert.equal((await next(changes)).delta?.kind, DeltaKind.REPLACED);
+  const { delta } = await next(changes);
+  assert.deepEqual([delta?.kind, contents(delta?.items)], [DeltaKind.APPENDED, ["news"]]);
+  client.close();
+});
+
+test("a session reads what a branch is, also when it is rewritten meanwhile", async () => {
+  const part = (text: string, more: boolean) => ({
+    kind: DeltaKind.REPLACED,
+    cursor: Buffer.from(text),
+    items: [message("user", text)],
+    more,
+  });
+  streams = [[part("old", true), part("new", false)], []];
+  const client = new TurntreeClient(address);
+  const items = await new TurntreeSession("s", { client }).getItems();
+  assert.deepEqual(
+    items.map((item) => "content" in item && item.content),
+    ["new"],
+  );
+  client.close();
+});
+
+test("a session makes one change at a time", async () => {
+  const client = new TurntreeClient(address);
+  const session = new TurntreeSession("s", { client });
+  await Promise.all(["one", "two", "three"].map((content) => session.addItems([{ role: "user", content }])));
+  assert.deepEqual(atWork, [1, 0, 1, 0, 1, 0]);
   client.close();
 });

@@ -1,6 +1,6 @@
 import type { AgentInputItem } from "@openai/agents";
 import { DeltaKind } from "../gen/turntree/v1/item_pb.js";
-import type { Pointer, SessionHandle } from "../session-handle.js";
+import type { SessionHandle } from "../session-handle.js";
 import { decode, decodeAll, encodeAll } from "./codec.js";
 import { DIALECT } from "./convert/index.js";
 
@@ -10,14 +10,34 @@ export interface Snapshot {
   cursor: Uint8Array;
 }
 
-/** Read the newest `limit` items of a branch, by default all of the current one. */
-export async function read(session: SessionHandle, limit?: number, branch?: Pointer): Promise<Snapshot> {
+/** Which items of a branch to read, by default all of the current one. */
+export interface ItemsQuery {
+  /** The branch. */
+  branchId?: string;
+
+  /** The newest so many items. */
+  limit?: number;
+
+  /** The items of the newest so many turns. */
+  limitTurns?: number;
+
+  /** Never begin between a tool call and its output; fewer items than `limit` may come back. */
+  wholeExchanges?: boolean;
+}
+
+/** Read items of a branch. */
+export async function read(session: SessionHandle, query: ItemsQuery = {}): Promise<Snapshot> {
+  const { branchId, limit, limitTurns, wholeExchanges } = query;
   let items: (AgentInputItem | undefined)[] = [];
   let cursor = new Uint8Array();
   const request = {
     nativeDialect: DIALECT,
-    ...(branch !== undefined && { branch }),
-    ...(limit !== undefined && { window: { limit: BigInt(limit) } }),
+    ...(branchId !== undefined && { branch: { branchId } }),
+    window: {
+      ...(limit !== undefined && { limit: BigInt(limit) }),
+      ...(limitTurns !== undefined && { limitTurns: BigInt(limitTurns) }),
+      wholeExchanges: wholeExchanges ?? false,
+    },
   };
   for await (const { delta } of session.streamItems(request)) {
     if (delta === undefined) continue;

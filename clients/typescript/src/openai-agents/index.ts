@@ -4,7 +4,8 @@
  * @packageDocumentation
  */
 export { TurntreeSession } from "./session.js";
-export type { TurntreeSessionOptions } from "./session.js";
+export type { ItemsQuery } from "./history.js";
+export type { RunWithUsage, TurntreeSessionOptions } from "./session.js";
 export type {
   BranchInfo,
   Change,

@@ -11,7 +11,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { TurntreeClient } from "../client.js";
 import { invalid } from "../errors.js";
 import type { SessionHandle } from "../session-handle.js";
-import { append, pop, read, replace } from "./history.js";
+import { append, type ItemsQuery, pop, read, replace } from "./history.js";
 import { Queries } from "./queries.js";
 import type { Token } from "../token.js";
 import { type RunUsage, runUsage } from "./shapes.js";
@@ -102,7 +102,12 @@ export class TurntreeSession
    * @param limit - The newest so many items; none when it is not above 0.
    */
   async getItems(limit?: number): Promise<AgentInputItem[]> {
-    const { items } = await read(this.#session, limit === undefined ? limit : Math.max(0, limit));
+    return await this.readItems(limit === undefined ? {} : { limit: Math.max(0, limit) });
+  }
+
+  /** Return items of a branch, oldest first: of any branch, by turns, and without tearing tool calls from their outputs. */
+  async readItems(query: ItemsQuery): Promise<AgentInputItem[]> {
+    const { items } = await read(this.#session, query);
     return items.filter((item) => item !== undefined);
   }
 
@@ -120,6 +125,15 @@ export class TurntreeSession
   /** Remove all items, branches and usage; every object of this session is at `main` then. */
   async clearSession(): Promise<void> {
     await this.#change(() => this.#session.clear());
+  }
+
+  /**
+   * Remove the session with all that belongs to it, labels and the names of its branches too.
+   *
+   * @throws {@link TurntreeError} SESSION_NOT_FOUND.
+   */
+  async deleteSession(): Promise<void> {
+    await this.#change(() => this.#session.delete());
   }
 
   /**

@@ -53,7 +53,7 @@ async function replaceSuffix(
 ): Promise<void> {
   const expected = expectedSuffix.map(roundTrip);
   for (let tries = 1; ; tries += 1) {
-    const found = await read(session, expected.length);
+    const found = await read(session, { limit: expected.length });
     if (!isDeepStrictEqual(found.items, expected)) {
       await refuseUnlessDone(session, requestId, found);
     } else {

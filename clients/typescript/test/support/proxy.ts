@@ -32,7 +32,7 @@ export class Proxy {
         from.on("error", () => to.destroy());
         from.on("close", () => {
           proxy.#open.delete(from);
-          to.destroy();
+          if (!proxy.#silent.has(from)) to.destroy();
         });
       }
     });
