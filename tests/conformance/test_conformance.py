@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,16 @@ CASES_MIN = 120
 _numbers = itertools.count(1)
 
 
+def require_toolchain(language: str) -> None:
+    """Skip a language whose toolchain is not on this machine, except in the pipeline, where that is a failure."""
+    with_toolchain = subprocess.run(
+        [CLIENTS / "with-toolchain", language, "echo", "here"], capture_output=True, text=True, check=False
+    )
+    assert with_toolchain.returncode == 0, with_toolchain.stderr
+    if with_toolchain.stdout != "here\n":
+        pytest.skip(with_toolchain.stderr.strip())
+
+
 class Bench:
     """The servers that cases are played against, and the running programs of the clients."""
 
@@ -38,6 +49,7 @@ class Bench:
     def program(self, language: str, server: str) -> Program:
         """The program of a language that talks to one of the servers."""
         if (language, server) not in self._programs:
+            require_toolchain(language)
             self._programs[language, server] = Program(language, self._servers[server].address)
         return self._programs[language, server]
 
