@@ -88,7 +88,9 @@ func TestReadme(t *testing.T) {
 	if err := os.WriteFile(path, []byte(source), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if output, err := exec.Command("go", "run", path).CombinedOutput(); err != nil {
+	run := exec.Command("go", "run", path)
+	run.Dir = "openaiagents" // the module that sees all of them
+	if output, err := run.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, output)
 	}
 }
