@@ -1,9 +1,19 @@
 import { readFileSync } from "node:fs";
-import type { SecureClientSessionOptions } from "node:http2";
 import { invalid } from "./errors.js";
 
 const LIMIT = "host:port, turntree://host:port or turntrees://host:port";
-const FILES = { ca_file: "ca", cert_file: "cert", key_file: "key" } as const;
+const FILES = new Map([
+  ["ca_file", "ca"],
+  ["cert_file", "cert"],
+  ["key_file", "key"],
+] as const);
+
+/** What TLS uses, in PEM. */
+export interface Tls {
+  ca?: string;
+  cert?: string;
+  key?: string;
+}
 
 /** Where a server is, and how it is reached. */
 export interface Address {
@@ -11,7 +21,7 @@ export interface Address {
   readonly target: string;
 
   /** The certificates and the key to use with TLS; absent when the connection is plain. */
-  readonly tls: SecureClientSessionOptions | undefined;
+  readonly tls: Tls | undefined;
 
   /** Whether it is this machine itself, so that nobody can listen in. */
   readonly isLoopback: boolean;
@@ -42,24 +52,24 @@ export function parseAddress(text: string): Address {
   };
 }
 
-function readTls(text: string, options: URLSearchParams): SecureClientSessionOptions {
+function readTls(text: string, options: URLSearchParams): Tls {
   for (const name of options.keys()) {
-    if (!(name in FILES)) throw invalid("address", text, `without the option '${name}'`);
+    if (!FILES.has(name as "ca_file")) throw invalid("address", text, `without the option '${name}'`);
   }
   if (options.has("cert_file") !== options.has("key_file")) {
     throw invalid("address", text, "with both of the options 'cert_file' and 'key_file', or none of them");
   }
-  const tls: SecureClientSessionOptions = {};
-  for (const [option, name] of Object.entries(FILES)) {
+  const tls: Tls = {};
+  for (const [option, name] of FILES) {
     const path = options.get(option);
-    if (path !== null) tls[name as "ca"] = readFile(option, path);
+    if (path !== null) tls[name] = readFile(option, path);
   }
   return tls;
 }
 
-function readFile(option: string, path: string): Buffer {
+function readFile(option: string, path: string): string {
   try {
-    return readFileSync(path);
+    return readFileSync(path, "utf8");
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     throw invalid(option, path, `a file that can be read (${code ?? "failed"})`);

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { DescMessage, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { DescMethodUnary } from "@bufbuild/protobuf";
 import { Calls, type CallOptions, type ClientOptions } from "./calls.js";

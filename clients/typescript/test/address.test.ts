@@ -45,7 +45,7 @@ describe("an address", () => {
     writeFileSync(file, "certificate");
     const escaped = encodeURIComponent(file);
     const { tls } = parseAddress(`turntrees://host:1?ca_file=${escaped}&cert_file=${escaped}&key_file=${escaped}`);
-    assert.deepEqual([tls?.ca, tls?.cert, tls?.key], Array(3).fill(Buffer.from("certificate")));
+    assert.deepEqual([tls?.ca, tls?.cert, tls?.key], Array(3).fill("certificate"));
     await rm(folder, { recursive: true });
 
     assert.throws(() => parseAddress(`turntrees://host:1?ca_file=${escaped}`), isRefused(/can be read \(ENOENT\)/));

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import { applySessionHistoryMutations } from "@openai/agents";
 import type {
   AgentInputItem,
