@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { ErrorInfoSchema, RetryInfoSchema } from "#turntree/gen/google/rpc/error_details_pb.js";
 import { DeltaKind, ErrorReason, SessionService, TurntreeClient } from "turntree";
@@ -68,7 +69,7 @@ function script(...errors: (Error | undefined)[]): void {
 
 function refusal(code: Code, reason: string, retryAfterMs?: number): ConnectError {
   const info = { desc: ErrorInfoSchema, value: { reason, domain: "turntree", metadata: { limit: "1" } } };
-  const retry = { desc: RetryInfoSchema, value: { retryDelay: { nanos: (retryAfterMs ?? 0) * 1e6 } } };
+  const retry = { desc: RetryInfoSchema, value: { retryDelay: durationFromMs(retryAfterMs ?? 0) } };
   return new ConnectError("refused", code, undefined, retryAfterMs === undefined ? [info] : [info, retry]);
 }
 
