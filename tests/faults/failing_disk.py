@@ -8,7 +8,6 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,11 +23,10 @@ from turntree_server.engine.verify import verify
 
 from tests.support.reading import items_of
 from tests.support.rpc import Refusal, read_refusal
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import COMMAND, ServerProcess
 from tests.support.writers import batch
 
 WITHIN_S = 60
-_COMMAND = Path(sys.executable).with_name("turntree")
 
 
 def require_strace() -> None:
@@ -55,7 +53,7 @@ class FailingServer:
                 *("strace", "-D", "-f", "--seccomp-bpf", "-qqq", "-o", db.with_suffix(".trace")),
                 *("-P", db, "-P", f"{db}-wal"),
                 *("-e", f"trace={calls}", "-e", f"inject={fault}"),
-                *(_COMMAND, "serve", "--db", db, "--listen", "127.0.0.1:0", "--grace", "5"),
+                *(COMMAND, "serve", "--db", db, "--listen", "127.0.0.1:0", "--grace", "5"),
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

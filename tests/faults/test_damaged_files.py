@@ -18,6 +18,7 @@ from turntree.store import Store
 from turntree_server.engine.refusals import DatabaseRefused
 from turntree_server.engine.verify import verify
 
+from tests.faults.report import tallied
 from tests.faults.rounds import new_seed, rounds
 from tests.support.items import turns
 from tests.support.reading import items_of
@@ -169,31 +170,37 @@ def is_found(db: Path) -> bool:
 
 async def test_a_damaged_file(sound: tuple[Path, list[Content]], tmp_path: Path) -> None:
     """However a file is damaged, a store refuses it, or answers right, or `verify` says what is wrong."""
-    rng = random.Random(new_seed())
+    seed = new_seed()
+    rng = random.Random(seed)
     path, contents = sound
     refused = 0
-    for number in range(ROUNDS):
-        damage = DAMAGES[number % len(DAMAGES)]
-        db = copied(path, tmp_path / str(number), with_log=False)
-        damage(db, rng)
-        is_known = is_found(db)
-        answer = await shown(db)
-        refused += answer is None
-        assert answer in (None, contents[-1]) or is_known, f"round {number}: {damage.__name__}"
+    with tallied("files damaged: headers, pages, lengths", seed) as tally:
+        for number in range(ROUNDS):
+            damage = DAMAGES[number % len(DAMAGES)]
+            db = copied(path, tmp_path / str(number), with_log=False)
+            damage(db, rng)
+            is_known = is_found(db)
+            answer = await shown(db)
+            refused += answer is None
+            assert answer in (None, contents[-1]) or is_known, f"round {number}: {damage.__name__}"
+            tally.rounds += 1
     assert 0 < refused < ROUNDS
 
 
 async def test_a_damaged_log(sound: tuple[Path, list[Content]], tmp_path: Path) -> None:
     """However a log is damaged, the file is refused or is as it was after one of the writes, the later ones missing."""
-    rng = random.Random(new_seed())
+    seed = new_seed()
+    rng = random.Random(seed)
     path, contents = sound
     seen = set()
-    for number in range(ROUNDS):
-        damage = LOG_DAMAGES[number % len(LOG_DAMAGES)]
-        db = copied(path, tmp_path / str(number), with_log=True)
-        damage(db, rng)
-        answer = await shown(db)
-        assert answer is None or answer in contents, f"round {number}: {damage.__name__}"
-        seen.add(None if answer is None else contents.index(answer))
-        assert answer is None or not is_found(db)
+    with tallied("logs damaged: cut and flipped", seed) as tally:
+        for number in range(ROUNDS):
+            damage = LOG_DAMAGES[number % len(LOG_DAMAGES)]
+            db = copied(path, tmp_path / str(number), with_log=True)
+            damage(db, rng)
+            answer = await shown(db)
+            assert answer is None or answer in contents, f"round {number}: {damage.__name__}"
+            seen.add(None if answer is None else contents.index(answer))
+            assert answer is None or not is_found(db)
+            tally.rounds += 1
     assert len(seen) > 2

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import subprocess
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from importlib.resources import files
@@ -14,6 +15,7 @@ from pathlib import Path
 from pysqlite3 import dbapi2 as sqlite3
 from turntree.remote import RemoteStore
 from turntree_server.engine.sqlite import SqliteEngine
+from turntree_server.engine.verify import verify
 from turntree_server.local_store import LocalStore
 
 from tests.faults.ledger import Ledger
@@ -21,12 +23,14 @@ from tests.faults.report import Tally, tallied
 from tests.faults.rounds import new_seed, rounds
 from tests.support.items import assistant, user
 from tests.support.reading import items_of
-from tests.support.server_process import ServerProcess, launch
+from tests.support.server_process import COMMAND, ServerProcess, launch
 
 WITHIN_S = 60
 ROUNDS_A_DATABASE = 25
 ANSWERS_MAX = 200
 OPENS_WITHIN_S = 30
+BACKUP_S = 0.6
+"""About how long a backup takes."""
 OPENING_S = 0.03
 """About how long a server takes from when it opens its database until it answers."""
 
@@ -50,6 +54,29 @@ async def killed_in_shutdown(server: ServerProcess, ledger: Ledger, rng: random.
         server.process.kill()
         await asyncio.to_thread(server.process.wait)
     server.kill()
+
+
+async def killed_during_a_backup(server: ServerProcess, ledger: Ledger, rng: random.Random) -> None:
+    """Copy the database while the writers write, and kill the server, and perhaps the backup too, in the middle."""
+    copy = server.db.with_name(f"copy-{rng.getrandbits(64):x}.db")
+    async with RemoteStore(server.address) as store, ledger.writing(store) as more_answers:
+        await more_answers(rng.randint(1, ANSWERS_MAX))
+        with backing_up(server.db, copy) as backup:
+            await asyncio.sleep(rng.uniform(0, BACKUP_S))
+            server.process.kill()
+            if is_killed := rng.random() < 0.5:
+                backup.kill()
+            code = await asyncio.to_thread(backup.wait)
+    server.kill()
+    assert code == 0 or (is_killed and code == -signal.SIGKILL)
+    assert code != 0 or copy.exists()
+    if copy.exists():
+        verify(str(copy))
+
+
+def backing_up(db: Path, copy: Path) -> subprocess.Popen[bytes]:
+    """A backup at work."""
+    return subprocess.Popen([COMMAND, "backup", copy, "--db", db], stdout=subprocess.DEVNULL)
 
 
 async def killed_while_it_opens(db: Path, rng: random.Random) -> None:
@@ -126,6 +153,13 @@ async def test_killed_in_shutdown(tmp_path: Path) -> None:
     seed = new_seed()
     with tallied("kill during the shutdown after SIGTERM", seed) as tally:
         await play(tmp_path / "conversations.db", killed_in_shutdown, rounds(3, 50), random.Random(seed), tally)
+
+
+async def test_killed_during_a_backup(tmp_path: Path) -> None:
+    """A server that is killed while it is backed up loses nothing, and a copy is sound or is not there."""
+    seed = new_seed()
+    with tallied("kill during a backup", seed) as tally:
+        await play(tmp_path / "conversations.db", killed_during_a_backup, rounds(3, 50), random.Random(seed), tally)
 
 
 OLD_SESSIONS = 200

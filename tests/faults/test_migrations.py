@@ -18,6 +18,7 @@ from turntree_server.engine.sqlite import SqliteEngine
 from turntree_server.engine.verify import verify
 from turntree_server.local_store import LocalStore
 
+from tests.faults.report import tallied
 from tests.support.database import dump
 from tests.support.items import function_call, function_output, turns, user
 from tests.support.reading import items_of
@@ -98,16 +99,18 @@ async def test_a_migration_may_be_killed_at_every_statement(schema: str, tmp_pat
     count = int(ran.stdout)
     assert count > 10
     expected = None
-    for number in range(count, 0, -1):
-        db = tmp_path / f"{number}.db"
-        async with LocalStore(await SqliteEngine.open(db)) as store:
-            await CONTENTS[schema](store)
-        held = dump(db)
-        held["turntree_migrations"] = [row[:2] for row in held["turntree_migrations"]]
-        held["turntree_database"] = [(len(row[0]),) for row in held["turntree_database"]]
-        expected = expected or held
-        assert held == expected, number
-        verify(str(db))
+    with tallied(f"migration of {schema} killed at every statement", 0) as tally:
+        for number in range(count, 0, -1):
+            db = tmp_path / f"{number}.db"
+            async with LocalStore(await SqliteEngine.open(db)) as store:
+                await CONTENTS[schema](store)
+            held = dump(db)
+            held["turntree_migrations"] = [row[:2] for row in held["turntree_migrations"]]
+            held["turntree_database"] = [(len(row[0]),) for row in held["turntree_database"]]
+            expected = expected or held
+            assert held == expected, number
+            verify(str(db))
+            tally.rounds += 1
 
 
 async def test_branches_without_reservations_are_reserved(tmp_path: Path) -> None:

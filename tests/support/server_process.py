@@ -14,7 +14,7 @@ from pathlib import Path
 
 _STARTED_WITHIN_S = 30
 _STOPPED_WITHIN_S = 30
-_COMMAND = Path(sys.executable).with_name("turntree")
+COMMAND = Path(sys.executable).with_name("turntree")
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class ServerProcess:
         db: Path,
         *,
         listen: str = "127.0.0.1:0",
-        command: Sequence[str | Path] = (_COMMAND,),
+        command: Sequence[str | Path] = (COMMAND,),
         environment: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
     ) -> ServerProcess:
@@ -79,7 +79,7 @@ def launch(
     db: Path,
     *,
     listen: str = "127.0.0.1:0",
-    command: Sequence[str | Path] = (_COMMAND,),
+    command: Sequence[str | Path] = (COMMAND,),
     environment: Mapping[str, str] | None = None,
     options: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
