@@ -106,6 +106,7 @@ func TestRetriesForATime(t *testing.T) {
 			if count < 8 || count > 20 || elapsed < 6*time.Second || elapsed >= 8*time.Second {
 				t.Errorf("%d tries in %v", count, elapsed)
 			}
+			time.Sleep(2 * time.Second)
 			if retries.pause(t.Context(), unavailable()) == nil {
 				t.Error("it goes on")
 			}

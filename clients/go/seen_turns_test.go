@@ -76,3 +76,24 @@ func TestChangedTurns(t *testing.T) {
 		}
 	}
 }
+
+// A watch that was cut leaves out that nothing has changed meanwhile, unless its branch has; one that begins does not.
+func TestWatcher(t *testing.T) {
+	unchanged := func(branch string) *turntreepb.WatchResponse {
+		return &turntreepb.WatchResponse{Delta: &turntreepb.ItemsDelta{
+			Kind:   turntreepb.DeltaKind_DELTA_KIND_UNCHANGED,
+			Cursor: []byte("c"),
+			Branch: &turntreepb.BranchPointer{BranchId: branch},
+		}}
+	}
+	watching := &watcher{next: &turntreepb.WatchRequest{}}
+	watching.resume()
+	kinds := []news{watching.take(unchanged("b"))}
+	watching.resume()
+	kinds = append(kinds, watching.take(unchanged("b")), watching.take(unchanged("b")))
+	watching.resume()
+	kinds = append(kinds, watching.take(unchanged("main")))
+	if !slices.Equal(kinds, []news{isNews, isKnown, isNews, isNews}) {
+		t.Errorf("%v", kinds)
+	}
+}
