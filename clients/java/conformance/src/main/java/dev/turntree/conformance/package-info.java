@@ -1,0 +1,3 @@
+/** The conformance program. */
+@org.jspecify.annotations.NullMarked
+package dev.turntree.conformance;

@@ -1,0 +1,3 @@
+/** The example program. */
+@org.jspecify.annotations.NullMarked
+package dev.turntree.example;

@@ -1,0 +1,87 @@
+package dev.turntree.example;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import dev.turntree.testing.Server;
+import java.io.ByteArrayOutputStream;
+import java.io.PrintStream;
+import java.net.URL;
+import java.net.URLClassLoader;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import javax.tools.ToolProvider;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class DocumentsTest {
+  private static final Pattern BLOCK = Pattern.compile("```java\n(.*?)```", Pattern.DOTALL);
+  private static final Pattern PRINTED = Pattern.compile("System.out.println\\(.*\\); // (.*)");
+
+  /** The example shows a conversation stored, branched, streamed and accounted for. */
+  @Test
+  void example() {
+    var out = new ByteArrayOutputStream();
+    try (Server server = Server.start()) {
+      Conversation.run(server.address(), new PrintStream(out, true, StandardCharsets.UTF_8));
+    }
+    String shown = out.toString(StandardCharsets.UTF_8);
+    assertTrue(shown.startsWith("turn 1 has 2 items\nturn 2 has 1 items\n"), shown);
+    assertTrue(shown.contains("When was it built?") && !shown.contains("What state"), shown);
+    assertTrue(shown.endsWith("53 tokens in 1 turns\n"), shown);
+  }
+
+  /**
+   * The blocks of the README compile, run one after the other, and print what they say they print.
+   */
+  @Test
+  void readme(@TempDir Path folder) throws Exception {
+    List<String> expected = new ArrayList<>();
+    StringBuilder imports = new StringBuilder();
+    StringBuilder body = new StringBuilder();
+    Matcher blocks = BLOCK.matcher(Files.readString(Path.of("..", "README.md")));
+    while (blocks.find()) {
+      for (String line : blocks.group(1).split("\n")) {
+        (line.startsWith("import ") ? imports : body).append(line).append('\n');
+        Matcher printed = PRINTED.matcher(line);
+        if (printed.find()) {
+          expected.add(printed.group(1));
+        }
+      }
+    }
+    assertTrue(expected.size() >= 6, expected.toString());
+    try (Server server = Server.start()) {
+      // A token is sent to this machine without TLS too, so the block about it runs here.
+      String code =
+          (imports
+                  + "public class Readme {\npublic static void run() throws Exception {\n"
+                  + body
+                  + "}\n}\n")
+              .replace("localhost:50051", server.address())
+              .replace("turntrees://memory.example:443?ca_file=ca.pem", server.address());
+      Path source = folder.resolve("Readme.java");
+      Files.writeString(source, code);
+      String classPath = System.getProperty("java.class.path");
+      var compiler = ToolProvider.getSystemJavaCompiler();
+      int failed =
+          compiler.run(
+              null, null, null, "-cp", classPath, "-d", folder.toString(), source.toString());
+      assertEquals(0, failed, code);
+      var out = new ByteArrayOutputStream();
+      PrintStream before = System.out;
+      System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
+      try (var loader =
+          new URLClassLoader(new URL[] {folder.toUri().toURL()}, getClass().getClassLoader())) {
+        loader.loadClass("Readme").getMethod("run").invoke(null);
+      } finally {
+        System.setOut(before);
+      }
+      assertEquals(expected, out.toString(StandardCharsets.UTF_8).lines().toList());
+    }
+  }
+}

@@ -1,0 +1,126 @@
+package dev.turntree;
+
+import io.grpc.CallCredentials;
+import io.grpc.CallOptions;
+import io.grpc.ChannelCredentials;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
+import io.grpc.Metadata;
+import io.grpc.Status;
+import io.grpc.TlsChannelCredentials;
+import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
+import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
+import java.io.File;
+import java.io.IOException;
+import java.util.concurrent.Executor;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/** A channel to a server, and what its calls share. */
+final class Connection implements AutoCloseable {
+  private static final int WINDOW_BYTES = 4 << 20;
+  private static final int CONNECT_MILLIS_MAX = 4_000;
+
+  final ManagedChannel channel;
+  final String target;
+  final CallOptions options;
+  final Retries.Budget budget = new Retries.Budget();
+  final ScheduledExecutorService timer =
+      Executors.newSingleThreadScheduledExecutor(
+          work -> {
+            Thread thread = new Thread(work, "turntree-timer");
+            thread.setDaemon(true);
+            return thread;
+          });
+  private volatile boolean isClosed;
+
+  Connection(Address address, @Nullable Supplier<String> token) {
+    target = address.target();
+    if (token != null && !address.isPrivate()) {
+      throw TurntreeException.invalid(
+          "url", target, "turntrees://… where there is a token, except on this machine itself");
+    }
+    options =
+        token == null
+            ? CallOptions.DEFAULT
+            : CallOptions.DEFAULT.withCallCredentials(new Bearer(token));
+    channel =
+        NettyChannelBuilder.forAddress(address.host(), address.port(), credentials(address))
+            .disableRetry()
+            .userAgent("turntree-java")
+            .maxInboundMessageSize(Integer.MAX_VALUE)
+            .initialFlowControlWindow(WINDOW_BYTES)
+            .withOption(ChannelOption.CONNECT_TIMEOUT_MILLIS, CONNECT_MILLIS_MAX)
+            // A connection that died without a word is noticed; gRPC for Java asks no more often.
+            .keepAliveTime(10, TimeUnit.SECONDS)
+            .keepAliveTimeout(2, TimeUnit.SECONDS)
+            .keepAliveWithoutCalls(true)
+            .build();
+  }
+
+  private static ChannelCredentials credentials(Address address) {
+    if (!address.isTls()) {
+      return InsecureChannelCredentials.create();
+    }
+    try {
+      var tls = TlsChannelCredentials.newBuilder();
+      File trusted = address.files().get("ca_file");
+      if (trusted != null) {
+        tls.trustManager(trusted);
+      }
+      File certificate = address.files().get("cert_file");
+      File key = address.files().get("key_file");
+      if (certificate != null && key != null) {
+        tls.keyManager(certificate, key);
+      }
+      return tls.build();
+    } catch (IOException error) {
+      throw TurntreeException.invalid("url", address.target(), "with files that can be read");
+    }
+  }
+
+  /** The error of what is still asked of a client that was closed, or null. */
+  @Nullable TurntreeException closedError() {
+    return isClosed ? Statuses.stopped("the client was closed") : null;
+  }
+
+  void after(long nanos, Runnable work) {
+    if (!isClosed) {
+      timer.schedule(work, nanos, TimeUnit.NANOSECONDS);
+    }
+  }
+
+  @Override
+  public void close() {
+    isClosed = true;
+    channel.shutdownNow();
+    timer.shutdown();
+  }
+
+  private static final class Bearer extends CallCredentials {
+    private static final Metadata.Key<String> KEY =
+        Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
+    private final Supplier<String> token;
+
+    Bearer(Supplier<String> token) {
+      this.token = token;
+    }
+
+    @Override
+    public void applyRequestMetadata(RequestInfo info, Executor executor, MetadataApplier applier) {
+      executor.execute(
+          () -> {
+            try {
+              Metadata headers = new Metadata();
+              headers.put(KEY, "Bearer " + token.get());
+              applier.apply(headers);
+            } catch (RuntimeException error) {
+              applier.fail(Status.UNAUTHENTICATED.withDescription("no token").withCause(error));
+            }
+          });
+    }
+  }
+}

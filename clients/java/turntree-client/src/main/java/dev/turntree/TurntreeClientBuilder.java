@@ -1,0 +1,62 @@
+package dev.turntree;
+
+import java.time.Duration;
+import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
+
+/** Sets up a {@link TurntreeClient}. */
+public final class TurntreeClientBuilder {
+  private static final Duration LONGEST = Duration.ofDays(1);
+
+  private final Address address;
+  private Duration timeout = Duration.ofSeconds(30);
+  private Duration retryFor = Duration.ofSeconds(8);
+  private @Nullable Supplier<String> token;
+
+  TurntreeClientBuilder(String address) {
+    this.address = Address.parse(address);
+    String found = System.getenv("TURNTREE_TOKEN");
+    token = found == null || found.isEmpty() ? null : () -> found;
+  }
+
+  /** The credential, instead of that of the environment variable {@code TURNTREE_TOKEN}. */
+  public TurntreeClientBuilder token(String text) {
+    return token(() -> text);
+  }
+
+  /** A function that gives a fresh credential for each call. */
+  public TurntreeClientBuilder token(Supplier<String> source) {
+    token = source;
+    return this;
+  }
+
+  /** How long a call may take, its retries included: 30 seconds if not set, at most a day. */
+  public TurntreeClientBuilder timeout(Duration time) {
+    timeout = checked("timeout", time);
+    return this;
+  }
+
+  /** How long a call that finds no server is tried again: 8 seconds if not set, at most a day. */
+  public TurntreeClientBuilder retryFor(Duration time) {
+    retryFor = checked("retryFor", time);
+    return this;
+  }
+
+  static Duration checked(String field, Duration time) {
+    if (time.isNegative() || time.isZero() || time.compareTo(LONGEST) > 0) {
+      throw TurntreeException.invalid(field, time.toString(), "longer than 0 and at most a day");
+    }
+    return time;
+  }
+
+  /**
+   * The client. It connects with its first call.
+   *
+   * @throws TurntreeException FIELD_INVALID for a token that would be sent without TLS to another
+   *     machine
+   */
+  public TurntreeClient build() {
+    return new TurntreeClient(
+        new AsyncTurntreeClient(new Connection(address, token), timeout, retryFor));
+  }
+}

@@ -1,0 +1,159 @@
+package dev.turntree;
+
+import com.google.protobuf.ByteString;
+import dev.turntree.v1.AddItemsRequest;
+import dev.turntree.v1.AddItemsResponse;
+import dev.turntree.v1.Branch;
+import dev.turntree.v1.BranchPointer;
+import dev.turntree.v1.ClearSessionRequest;
+import dev.turntree.v1.CreateBranchRequest;
+import dev.turntree.v1.DeltaKind;
+import dev.turntree.v1.GetBranchRequest;
+import dev.turntree.v1.Head;
+import dev.turntree.v1.ItemsDelta;
+import dev.turntree.v1.PopItemRequest;
+import dev.turntree.v1.RecordUsageRequest;
+import dev.turntree.v1.RecordUsageResponse;
+import dev.turntree.v1.StreamItemsRequest;
+import dev.turntree.v1.StreamTurnsRequest;
+import dev.turntree.v1.StreamTurnsResponse;
+import dev.turntree.v1.Usage;
+import dev.turntree.v1.WatchRequest;
+import dev.turntree.v1.WatchResponse;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Objects;
+import java.util.Optional;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.stream.Stream;
+
+/**
+ * One session and its current branch, which is this handle's own state and {@code main} first. When
+ * somebody clears the session, the handle is back on {@code main} with its next call. Safe for use
+ * by many threads.
+ */
+public final class TurntreeSession {
+  private final TurntreeClient client;
+  private final String sessionId;
+  private final AtomicReference<BranchPointer> branch =
+      new AtomicReference<>(BranchPointer.newBuilder().setBranchId("main").build());
+
+  TurntreeSession(TurntreeClient client, String sessionId) {
+    this.client = client;
+    this.sessionId = sessionId;
+  }
+
+  /** The session's name. */
+  public String sessionId() {
+    return sessionId;
+  }
+
+  /** Where the handle stands, for the requests of {@link TurntreeClient}. */
+  public BranchPointer branch() {
+    return Objects.requireNonNull(branch.get());
+  }
+
+  /** Appends items to the current branch, each a JSON text: all of them or none. */
+  public AddItemsResponse addItems(String... items) {
+    return addItems(Stream.of(items).map(ByteString::copyFromUtf8).toList());
+  }
+
+  /** Appends items to the current branch, each a JSON text in UTF-8: all of them or none. */
+  public AddItemsResponse addItems(List<ByteString> items) {
+    BranchPointer sent = branch();
+    var request = AddItemsRequest.newBuilder().setSessionId(sessionId).setBranch(sent);
+    AddItemsResponse response = client.addItems(request.addAllItems(items).build());
+    branch.compareAndSet(sent, response.getBranch());
+    return response;
+  }
+
+  /** All items of the current branch, in order, however many there are. */
+  public List<ByteString> items() {
+    BranchPointer sent = branch();
+    List<ByteString> items = new ArrayList<>();
+    var request = StreamItemsRequest.newBuilder().setSessionId(sessionId).setBranch(sent).build();
+    try (var responses = client.streamItems(request)) {
+      while (responses.hasNext()) {
+        ItemsDelta delta = responses.next().getDelta();
+        if (delta.getKind() == DeltaKind.DELTA_KIND_REPLACED) {
+          items.clear();
+        }
+        items.addAll(delta.getItemsList());
+        if (branch.compareAndSet(sent, delta.getBranch())) {
+          sent = delta.getBranch();
+        }
+      }
+    }
+    return items;
+  }
+
+  /** Removes the newest item of the current branch and returns it; empty when there is none. */
+  public Optional<ByteString> popItem() {
+    BranchPointer sent = branch();
+    var request = PopItemRequest.newBuilder().setSessionId(sessionId).setBranch(sent).build();
+    var response = client.popItem(request);
+    branch.compareAndSet(sent, response.getBranch());
+    return response.hasItem() ? Optional.of(response.getItem()) : Optional.empty();
+  }
+
+  /** Removes every item, branch and usage figure of the session, and goes back to {@code main}. */
+  public void clear() {
+    var request = ClearSessionRequest.newBuilder().setSessionId(sessionId).build();
+    branch.set(client.clearSession(request).getBranch());
+  }
+
+  /**
+   * Forks the current branch before a turn, so that it can be asked anew, and goes to the new
+   * branch.
+   */
+  public Branch branchBefore(long turn, String newBranchId) {
+    return fork(CreateBranchRequest.newBuilder().setTurn(turn).setNewBranchId(newBranchId));
+  }
+
+  /** Forks the current branch at its end, and goes to the new branch. */
+  public Branch branchHere(String newBranchId) {
+    var head = Head.getDefaultInstance();
+    return fork(CreateBranchRequest.newBuilder().setHead(head).setNewBranchId(newBranchId));
+  }
+
+  private Branch fork(CreateBranchRequest.Builder request) {
+    request.setSessionId(sessionId).setBranch(branch());
+    return standOn(client.createBranch(request.build()).getBranch());
+  }
+
+  /** Goes to another branch, which holds items or is {@code main}. */
+  public Branch switchTo(String branchId) {
+    var request = GetBranchRequest.newBuilder().setSessionId(sessionId).setBranchId(branchId);
+    return standOn(client.getBranch(request.build()).getBranch());
+  }
+
+  private Branch standOn(Branch other) {
+    branch.set(
+        BranchPointer.newBuilder()
+            .setBranchId(other.getBranchId())
+            .setGeneration(other.getGeneration())
+            .build());
+    return other;
+  }
+
+  /** Records the usage of the current turn; the answer says whether there was one. */
+  public RecordUsageResponse recordUsage(Usage usage) {
+    BranchPointer sent = branch();
+    var request = RecordUsageRequest.newBuilder().setSessionId(sessionId).setBranch(sent);
+    var response = client.recordUsage(request.setUsage(usage).build());
+    branch.compareAndSet(sent, response.getBranch());
+    return response;
+  }
+
+  /** The turns of the current branch with all their items, oldest first. */
+  public ResponseStream<StreamTurnsResponse> streamTurns() {
+    var request = StreamTurnsRequest.newBuilder().setSessionId(sessionId).setBranch(branch());
+    return client.streamTurns(request.build());
+  }
+
+  /** The current branch as it is, then every change, for ever. */
+  public ResponseStream<WatchResponse> watch() {
+    var request = WatchRequest.newBuilder().setSessionId(sessionId).setBranch(branch());
+    return client.watch(request.build());
+  }
+}
