@@ -19,7 +19,7 @@ from tests.conformance.program import CLIENTS, Program
 from tests.support.rpc import RPCS
 from tests.support.server_process import ServerProcess
 
-LANGUAGES = sorted(path.parent.parent.name for path in CLIENTS.glob("*/conformance/run"))
+LANGUAGES = ("go", "java", "python", "rust", "typescript")
 ACCEPTED = json.loads(FOLDER.with_name("accepted_failures.json").read_text())
 CASES = read_cases()
 CASES_MIN = 120
