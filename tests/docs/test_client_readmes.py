@@ -18,7 +18,8 @@ def _sections(text: str) -> list[str]:
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda path: path.parent.name)
 def test_sections(readme: Path) -> None:
-    """A client's README has the sections that `clients/README.md` lists, in its order."""
+    """A client's README has the sections that `clients/README.md` lists, in order, but for adapters it lacks."""
     listed = re.findall(r"(?m)^\d+\. `(#{1,2} [^`]*)`", (CLIENTS / "README.md").read_text())
     general = [re.sub(r"^(# turntree for |## With ).*", r"\1…", section) for section in _sections(readme.read_text())]
-    assert [section for section, _ in groupby(general)] == listed
+    sections = [section for section, _ in groupby(general)]
+    assert sections in (listed, [section for section in listed if section != "## With …"])
