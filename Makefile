@@ -6,7 +6,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PROTOS := $(wildcard protos/turntree/v1/*.proto)
 CLIENTS := $(notdir $(patsubst %/Makefile,%,$(wildcard clients/*/Makefile)))
-SOURCES := clients/python server tests benchmarks protos
+SOURCES := clients server tests benchmarks protos
 
 .PHONY: help
 help: ## Show this list
