@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -93,10 +94,13 @@ def _namespaces(settings: Settings, when_failed: Callable[[], None]) -> Namespac
         engine.when_failed(when_failed)
         return engine
 
-    quota = Quota(settings.load.sessions_max, settings.load.bytes_max)
+    def store_on(engine: SqliteEngine) -> LocalStore:
+        quota = Quota(settings.load.sessions_max, settings.load.bytes_max)
+        return LocalStore(engine, quota=quota, request_window=timedelta(hours=settings.request_window_h))
+
     if settings.data_dir is None:
         engine = engine_of(settings.db)
-        return OneNamespace(LocalStore(engine, quota=quota), partial(_start, engine))
+        return OneNamespace(store_on(engine), partial(_start, engine))
     folder = settings.data_dir
 
     async def make_folder() -> None:
@@ -108,7 +112,7 @@ def _namespaces(settings: Settings, when_failed: Callable[[], None]) -> Namespac
     async def open_store(namespace: str) -> LocalStore:
         engine = engine_of(str(folder / f"{check_namespace('namespace', namespace)}.db"))
         await engine.start()
-        return LocalStore(engine, quota=quota)
+        return store_on(engine)
 
     description = f"sqlite: {folder}/NAMESPACE.db"
     return ManyNamespaces(open_store, settings.load.namespaces_max, description, make_folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -59,7 +59,7 @@ from turntree_server.operations import (
     usage as usage_operations,
 )
 from turntree_server.operations.quota import NO_QUOTA, Quota, within
-from turntree_server.operations.requests import once
+from turntree_server.operations.requests import REQUEST_WINDOW_DEFAULT, once
 from turntree_server.operations.statement import Context, Operation
 
 T = TypeVar("T")
@@ -85,15 +85,23 @@ def utc_now() -> datetime:
 class LocalStore(Store):
     """A store on an engine in this process."""
 
-    def __init__(self, engine: Engine, *, clock: Clock = utc_now, quota: Quota = NO_QUOTA) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Clock = utc_now,
+        quota: Quota = NO_QUOTA,
+        request_window: timedelta = REQUEST_WINDOW_DEFAULT,
+    ) -> None:
         self.engine = engine
+        self._request_window = request_window
         self._quota = quota
         self._clock = clock
         self._watches: set[Callable[[], None]] = set()
         self._watching_ended = False
 
     def _context(self) -> Context:
-        return Context(self._clock(), self.engine.database_id)
+        return Context(self._clock(), self.engine.database_id, self._request_window)
 
     async def _read(self, operation: Callable[..., Operation[T]], *arguments: Any, brief: bool = False) -> T:
         return await self.engine.read(partial(operation, self._context(), *arguments), brief=brief)

@@ -15,6 +15,7 @@ from turntree_server.settings import (
     DATABASE_DEFAULT,
     GRACE_S_DEFAULT,
     LISTEN_DEFAULT,
+    REQUEST_WINDOW_H_DEFAULT,
     LoadLimits,
     Settings,
     TlsSettings,
@@ -52,6 +53,13 @@ def add_serve_options(serving: argparse.ArgumentParser) -> None:
         type=float,
         default=GRACE_S_DEFAULT,
         help="how long a shutdown waits for what is in flight (default: %(default)s)",
+    )
+    serving.add_argument(
+        "--request-window",
+        metavar="HOURS",
+        type=float,
+        default=REQUEST_WINDOW_H_DEFAULT,
+        help="how long the answer to a request is kept for its repeats (default: %(default)s)",
     )
     serving.add_argument(
         "--skip-check", action="store_true", help="do not look for damage in the whole file first, if it is very large"
@@ -125,6 +133,7 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
         host=host,
         port=port,
         grace_s=arguments.grace,
+        request_window_h=arguments.request_window,
         check=not arguments.skip_check,
         tls=_tls(arguments),
         keys_file=arguments.keys_file,

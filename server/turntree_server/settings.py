@@ -14,6 +14,8 @@ from turntree_server.access.signed_tokens import JwtSettings
 DATABASE_DEFAULT = "turntree.db"
 LISTEN_DEFAULT = "127.0.0.1:50051"
 GRACE_S_DEFAULT = 10.0
+REQUEST_WINDOW_H_DEFAULT = 24.0
+_REQUEST_WINDOW_H_MAX = 24.0 * 365
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ class Settings:
         jwt: The signed tokens that are accepted; None for none.
         insecure: Listen beyond this machine also without TLS and credentials.
         load: How much the server takes on.
+        request_window_h: How long the answer to a request is kept for its repeats, in hours, at least.
         check: Whether to look for damage in the whole file at the start.
     """
 
@@ -104,6 +107,7 @@ class Settings:
     jwt: JwtSettings | None = None
     insecure: bool = False
     load: LoadLimits = field(default_factory=LoadLimits)
+    request_window_h: float = REQUEST_WINDOW_H_DEFAULT
     check: bool = True
 
     def __post_init__(self) -> None:
@@ -111,6 +115,8 @@ class Settings:
             invalid("--db", self.db, "a path, or :memory:")
         if not 0 <= self.grace_s < math.inf:
             invalid("--grace", self.grace_s, "a number of seconds from 0 on")
+        if not 0 < self.request_window_h <= _REQUEST_WINDOW_H_MAX:
+            invalid("--request-window", self.request_window_h, f"hours above 0, at most {_REQUEST_WINDOW_H_MAX:g}")
         if not self.insecure and not self._is_protected and not is_loopback(self.host):
             invalid(
                 "--listen",

@@ -21,6 +21,7 @@ from turntree.model import (
     UsageTotal,
 )
 from turntree.store import Store
+from turntree_server.engine.sqlite import IN_MEMORY, SqliteEngine
 from turntree_server.local_store import LocalStore
 
 from tests.conftest import OpenStore
@@ -215,3 +216,14 @@ async def test_forgotten_without_mutations(local_store: LocalStore, clock: Still
     clock.advance(hours=25)
     assert await local_store.forget_old_requests() == 300
     assert await local_store.forget_old_requests() == 0
+
+
+async def test_a_window_of_its_own(clock: StillClock) -> None:
+    """How long a request is remembered can be set."""
+    engine = await SqliteEngine.open(IN_MEMORY)
+    async with LocalStore(engine, clock=clock, request_window=timedelta(hours=48)) as store:
+        first = await store.add_items("s", turns(1), request_id="once")
+        clock.advance(hours=47)
+        assert await store.add_items("s", turns(1), request_id="once") == first
+        clock.advance(hours=2)
+        assert await store.add_items("s", turns(1), request_id="once") != first

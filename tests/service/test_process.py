@@ -357,6 +357,7 @@ def test_a_database_of_a_newer_turntree(server: ServerProcess) -> None:
         ("--grace=-1", "a number of seconds from 0 on"),
         ("--grace=nan", "a number of seconds from 0 on"),
         ("--grace=inf", "a number of seconds from 0 on"),
+        ("--request-window=0", "hours above 0, at most 8760"),
     ],
 )
 def test_a_setting_out_of_its_range(option: str, words: str) -> None:

@@ -14,8 +14,8 @@ from turntree_server.operations.statement import Context, Operation, Query
 
 T = TypeVar("T")
 
-REQUEST_WINDOW = timedelta(hours=24)
-"""How long the answer to a request is kept."""
+REQUEST_WINDOW_DEFAULT = timedelta(hours=24)
+"""How long the answer to a request is kept, at least."""
 
 _PRUNED_EVERY = 64
 
@@ -96,4 +96,4 @@ def forget_old_requests(context: Context) -> Operation[int]:
 
 
 def _window_begin(context: Context) -> int:
-    return context.now_ms - int(REQUEST_WINDOW.total_seconds() * 1000)
+    return context.now_ms - int(context.request_window.total_seconds() * 1000)

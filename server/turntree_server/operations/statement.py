@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
@@ -63,10 +63,14 @@ OperationFactory = Callable[[], Operation[T]]
 
 @dataclass(frozen=True)
 class Context:
-    """The circumstances of a call: the time, and the database whose cursors and page tokens these are."""
+    """The circumstances of a call: when, on which database, and how long its answer is kept for repeats.
+
+    Cursors and page tokens are those of the database.
+    """
 
     now: datetime
     database_id: bytes
+    request_window: timedelta
 
     @cached_property
     def timestamp(self) -> str:
