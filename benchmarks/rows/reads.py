@@ -18,11 +18,13 @@ from benchmarks.report import Report
 
 _WARM_LENGTHS = (10, 10_000)
 _TURNS = 10_000
-_TURNS_FEW = 1_000
+_TURNS_MORE = 30_000
 _COLD_BYTES = 100_000_000
 _MEMORY_GROWTH_MB_MAX = 10.0
 _MEMORY_POLL_S = 0.02
 _PAUSE_S = 1.0
+_WARM_UPS = 3
+"""Each of the two reading connections keeps 16 MiB of the file, which is no part of a stream."""
 
 
 async def warm_reads(bench: Bench, report: Report) -> None:
@@ -61,22 +63,22 @@ async def warm_reads(bench: Bench, report: Report) -> None:
 
 
 async def stream_turns(bench: Bench, report: Report) -> None:
-    """Row 8, on a server of its own, so that its memory is that of the streams."""
-    path = bench.folder / "row8.db"
-    await write_file(path, ["few"], _TURNS_FEW, ItemWriter("row 8, few"))
-    await write_file(bench.folder / "row8-many.db", ["many"], _TURNS, ItemWriter("row 8, many"))
-    with (
-        turntree_server(path) as (few_pid, few_address),
-        turntree_server(bench.folder / "row8-many.db") as (pid, address),
-    ):
-        async with RemoteStore(few_address) as few_store, RemoteStore(address) as store:
-            await _stream_speed(bench, report, store)
-            few = await _peak_memory(few_pid, few_store, "few", 0.0)
-            many = await _peak_memory(pid, store, "many", 0.0)
-            paused = await _peak_memory(pid, store, "many", _PAUSE_S)
-    work = f"StreamTurns, {_TURNS:,} turns: server memory beyond that for {_TURNS_FEW:,}"
-    report.at_most(8, work, many - few, _MEMORY_GROWTH_MB_MAX, "MiB")
-    report.at_most(8, f"{work}, slow reader", paused - few, _MEMORY_GROWTH_MB_MAX, "MiB")
+    """Row 8, on servers of their own, whose page caches are full before their memory counts."""
+    lengths = {"many": _TURNS, "more": _TURNS_MORE}
+    memory: dict[str, float] = {}
+    for name, count in lengths.items():
+        path = bench.folder / f"row8-{name}.db"
+        await write_file(path, [name], count, ItemWriter(f"row 8, {name}"))
+        with turntree_server(path) as (pid, address):
+            async with RemoteStore(address) as store:
+                if name == "many":
+                    await _stream_speed(bench, report, store)
+                memory[name] = max([await _peak_memory(pid, store, name, 0.0) for _ in range(_WARM_UPS)])
+                memory[f"{name}, slowly"] = await _peak_memory(pid, store, name, _PAUSE_S)
+    work = f"StreamTurns, {_TURNS_MORE:,} turns: server memory beyond that for {_TURNS:,}"
+    report.at_most(8, work, memory["more"] - memory["many"], _MEMORY_GROWTH_MB_MAX, "MiB")
+    slow_growth = memory["more, slowly"] - memory["many, slowly"]
+    report.at_most(8, f"{work}, slow reader", slow_growth, _MEMORY_GROWTH_MB_MAX, "MiB")
 
 
 async def _stream_speed(bench: Bench, report: Report, store: RemoteStore) -> None:

@@ -58,9 +58,10 @@ from turntree_server.operations import (
 from turntree_server.operations import (
     usage as usage_operations,
 )
+from turntree_server.operations.branch_counts import BranchCount
 from turntree_server.operations.quota import NO_QUOTA, Quota, within
 from turntree_server.operations.requests import REQUEST_WINDOW_DEFAULT, once
-from turntree_server.operations.statement import Context, Operation
+from turntree_server.operations.statement import Context, Kept, Operation
 
 T = TypeVar("T")
 
@@ -97,14 +98,19 @@ class LocalStore(Store):
         self._request_window = request_window
         self._quota = quota
         self._clock = clock
+        self._counts: Kept[tuple[str, str], BranchCount] = Kept()
         self._watches: set[Callable[[], None]] = set()
         self._watching_ended = False
 
     def _context(self) -> Context:
-        return Context(self._clock(), self.engine.database_id, self._request_window)
+        return Context(self._clock(), self.engine.database_id, self._request_window, self._counts)
 
     async def _read(self, operation: Callable[..., Operation[T]], *arguments: Any, brief: bool = False) -> T:
-        return await self.engine.read(partial(operation, self._context(), *arguments), brief=brief)
+        context = self._context()
+        result = await self.engine.read(partial(operation, context, *arguments), brief=brief)
+        for keep in context.done:
+            keep()
+        return result
 
     async def _write(
         self,
@@ -127,7 +133,10 @@ class LocalStore(Store):
                 begun = within(self._quota, session_id, begun)
             return once(context, request_id, session_id, call, result_type, begun)
 
-        return await self.engine.write(mutation, session_id)
+        result = await self.engine.write(mutation, session_id)
+        for keep in context.done:
+            keep()
+        return result
 
     # Items
 

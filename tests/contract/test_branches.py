@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
 import pytest
-from turntree.errors import AlreadyExists, ErrorReason, FailedPrecondition, InvalidArgument, NotFound
+from turntree.errors import AlreadyExists, ErrorReason, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from turntree.model import (
     AfterTurn,
     AtHead,
@@ -17,10 +21,15 @@ from turntree.model import (
     Usage,
 )
 from turntree.store import Store
+from turntree_server.engine.sqlite import SqliteEngine
+from turntree_server.local_store import LocalStore
+from turntree_server.operations.statement import Operation, OperationFactory
 
 from tests.support.clock import StillClock
 from tests.support.items import assistant, function_call, system, turns, user
 from tests.support.reading import cursor_of, items_of, pages_of
+
+T = TypeVar("T")
 
 OPENING = system("be kind")
 HISTORY = [OPENING, *turns(3)]
@@ -276,3 +285,60 @@ async def test_list_resolves_the_callers_branch(store: Store) -> None:
     assert (await store.list_branches("s", branch=pointer)).branch == pointer
     main = await store.clear_session("s")
     assert (await store.list_branches("s", branch=pointer)).branch == main
+
+
+async def test_counts_follow_every_change(store: Store) -> None:
+    """A branch that was counted before is right after whatever happened to it since: more, less, other, all gone."""
+
+    async def counts() -> dict[str, tuple[int, int]]:
+        listed = (await store.list_branches("s")).entries
+        assert list(listed) == [await store.get_branch("s", branch.branch_id) for branch in listed]
+        return {branch.branch_id: (branch.item_count, branch.turn_count) for branch in listed}
+
+    await store.add_items("s", turns(3))
+    assert await counts() == {"main": (6, 3)}
+    await store.add_items("s", turns(1))
+    assert await counts() == {"main": (8, 4)}
+    await fork(store, "fork", AfterTurn(2))
+    assert await counts() == {"main": (8, 4), "fork": (4, 2)}
+    await store.pop_item("s")
+    assert await counts() == {"main": (7, 4), "fork": (4, 2)}
+    await store.pop_item("s")
+    await store.add_items("s", [assistant("a"), assistant("b")])
+    assert await counts() == {"main": (8, 3), "fork": (4, 2)}
+    await store.delete_branch("s", "fork")
+    assert await counts() == {"main": (8, 3)}
+    await store.clear_session("s")
+    assert await counts() == {}
+    await store.add_items("s", turns(3))
+    assert await counts() == {"main": (6, 3)}
+
+
+class FailingEngine(SqliteEngine):
+    """Undoes each write at its end, while it `fails`."""
+
+    fails = False
+
+    async def write(self, operation: OperationFactory[T], session_id: str) -> T:
+        return await super().write(partial(self._undone, operation) if self.fails else operation, session_id)
+
+    def _undone(self, factory: OperationFactory[T]) -> Operation[T]:
+        yield from factory()
+        raise Unavailable(ErrorReason.STORE_FAILED, "undone")
+
+
+async def test_a_fork_that_failed_is_not_counted(tmp_path: Path) -> None:
+    """A fork that was undone leaves no trace in later counts, though its rows' ids are given to another one."""
+    engine = await FailingEngine.open(tmp_path / "conversations.db")
+    async with LocalStore(engine) as store:
+        await store.add_items("s", [assistant("1"), user("2"), user("3"), assistant("4")])
+        other = await fork(store, "other", AfterTurn(1))
+        await store.add_items("s", [assistant("a")], branch=other)
+        await store.add_items("s", [assistant("b")], branch=other)
+        engine.fails = True
+        with pytest.raises(Unavailable):
+            await fork(store, "fork", AtHead())
+        engine.fails = False
+        await store.create_branch("s", AtHead(), branch=other, new_branch_id="fork")
+        counts = {branch.branch_id: branch.turn_count for branch in (await store.list_branches("s")).entries}
+    assert counts == {"main": 2, "other": 1, "fork": 1}

@@ -23,6 +23,7 @@ from turntree.model import (
     Page,
 )
 
+from turntree_server.operations.branch_counts import count_branch
 from turntree_server.operations.branch_state import (
     branch_not_found,
     is_branch_id_used,
@@ -32,18 +33,27 @@ from turntree_server.operations.branch_state import (
 )
 from turntree_server.operations.purge import purge_if_expired, purge_orphans
 from turntree_server.operations.search import search_turns
-from turntree_server.operations.statement import Context, Operation, Query, Row, from_timestamp, to_ms
+from turntree_server.operations.statement import Context, Operation, Query, Row, from_timestamp, to_ms, to_timestamp
 from turntree_server.operations.structure import last_sequence_number
 from turntree_server.operations.tokens import EMPTY, Position, read_page_token, write_cursor, write_page_token
 
-_COUNTS = """
-    SELECT session_id, branch_id, COUNT(*) AS item_count, MIN(created_at) AS created_at,
-        COUNT(CASE WHEN message_type = 'user' THEN 1 END) AS turn_count
-    FROM message_structure
-"""
 _BRANCHES = """
-    SELECT b.branch_id, item_count, turn_count, created_at, source_branch_id, fork_turn FROM counts b
-    LEFT JOIN turntree_branches t ON t.session_id = b.session_id AND t.branch_id = b.branch_id
+    SELECT ids.branch_id,
+        (SELECT id FROM message_structure s WHERE s.session_id = ? AND s.branch_id = ids.branch_id
+            ORDER BY sequence_number LIMIT 1),
+        (SELECT id FROM message_structure s WHERE s.session_id = ? AND s.branch_id = ids.branch_id
+            ORDER BY sequence_number DESC LIMIT 1),
+        source_branch_id, fork_turn
+    FROM ids LEFT JOIN turntree_branches t ON t.session_id = ? AND t.branch_id = ids.branch_id
+"""
+_EACH_BRANCH_ID = """
+    WITH RECURSIVE ids (branch_id) AS (
+        SELECT MIN(branch_id) FROM message_structure WHERE session_id = ?
+        UNION ALL
+        SELECT (
+            SELECT MIN(branch_id) FROM message_structure s WHERE s.session_id = ? AND s.branch_id > ids.branch_id
+        ) FROM ids WHERE ids.branch_id IS NOT NULL
+    )
 """
 
 
@@ -91,7 +101,7 @@ def create_branch(
         """,
         (session_id, branch_id, source.branch_id, fork_turn, to_ms(context.now)),
     )
-    created = yield from _branch(session_id, branch_id, source.pointer.generation or 0)
+    created = yield from _branch(context, session_id, branch_id, source.pointer.generation or 0)
     empty = Branch(branch_id, 0, 0, source.pointer.generation or 0, None, source.branch_id, fork_turn)
     return CreatedBranch(created or empty, source.pointer)
 
@@ -158,7 +168,7 @@ def _reserve(context: Context, session_id: str, new_branch_id: str | None, base:
 def get_branch(context: Context, session_id: str, branch_id: str) -> Operation[Branch]:
     """Describe a branch. See `Store.get_branch`."""
     session = yield from session_state(context, session_id)
-    branch = None if session.expired else (yield from _branch(session_id, branch_id, session.generation))
+    branch = None if session.expired else (yield from _branch(context, session_id, branch_id, session.generation))
     if branch is not None:
         return branch
     if branch_id != MAIN_BRANCH_ID:
@@ -166,22 +176,19 @@ def get_branch(context: Context, session_id: str, branch_id: str) -> Operation[B
     return Branch(MAIN_BRANCH_ID, 0, 0, session.generation)
 
 
-def _branch(session_id: str, branch_id: str, generation: int) -> Operation[Branch | None]:
-    rows = yield Query(
-        f"""
-        WITH counts AS ({_COUNTS} WHERE session_id = ? AND branch_id = ? GROUP BY session_id, branch_id)
-        {_BRANCHES}
-        """,
-        (session_id, branch_id),
-    )
-    return _to_branch(rows[0], generation) if rows else None
+def _branch(context: Context, session_id: str, branch_id: str, generation: int) -> Operation[Branch | None]:
+    rows = yield Query(f"WITH ids (branch_id) AS (VALUES (?)) {_BRANCHES}", (branch_id, *[session_id] * 3))
+    if rows[0][1] is None:
+        return None
+    return (yield from _counted(context, session_id, rows[0], generation))
 
 
-def _to_branch(row: Row, generation: int) -> Branch:
-    branch_id, item_count, turn_count, created_at, source_branch_id, fork_turn = row
-    return Branch(
-        branch_id, item_count, turn_count, generation, from_timestamp(created_at), source_branch_id, fork_turn
-    )
+def _counted(context: Context, session_id: str, row: Row, generation: int) -> Operation[Branch]:
+    """A branch from its row of `_BRANCHES`."""
+    branch_id, first_id, last_id, source_branch_id, fork_turn = row
+    count = yield from count_branch(context, session_id, branch_id, Position(first_id, last_id))
+    create_time = from_timestamp(count.created_at)
+    return Branch(branch_id, count.item_count, count.turn_count, generation, create_time, source_branch_id, fork_turn)
 
 
 def list_branches(
@@ -190,22 +197,25 @@ def list_branches(
     """List the branches that hold items. See `Store.list_branches`."""
     state = yield from resolve(context, session_id, branch)
     request = ("list_branches", session_id, state.pointer.generation)
-    last = read_page_token(context, request, page_token) or ("", "")
+    last = read_page_token(context, request, page_token)
+    if state.expired:
+        return Page((), "", state.pointer)
+    rows = yield Query(f"{_EACH_BRANCH_ID} {_BRANCHES} WHERE ids.branch_id IS NOT NULL", [session_id] * 5)
+    branches = []
+    for row in rows:
+        listed = yield from _counted(context, session_id, row, state.pointer.generation or 0)
+        if last is None or _by_age(listed) > tuple(last):
+            branches.append(listed)
+    branches.sort(key=_by_age)
     page_size = page_size or PAGE_SIZE_DEFAULT
-    rows = yield Query(
-        f"""
-        WITH counts AS ({_COUNTS} WHERE session_id = ? GROUP BY session_id, branch_id)
-        {_BRANCHES} WHERE (created_at, b.branch_id) > (?, ?)
-        ORDER BY created_at, b.branch_id LIMIT ?
-        """,
-        (session_id, *last, page_size + 1 if not state.expired else 0),
-    )
-    branches = tuple(_to_branch(row, state.pointer.generation or 0) for row in rows[:page_size])
-    token = ""
-    if len(rows) > page_size:
-        branch_id, _, _, created_at, *_ = rows[page_size - 1]
-        token = write_page_token(context, request, (created_at, branch_id))
-    return Page(branches, token, state.pointer)
+    more = len(branches) > page_size
+    token = write_page_token(context, request, _by_age(branches[page_size - 1])) if more else ""
+    return Page(tuple(branches[:page_size]), token, state.pointer)
+
+
+def _by_age(branch: Branch) -> tuple[str, str]:
+    assert branch.create_time is not None  # a listed branch holds items
+    return to_timestamp(branch.create_time), branch.branch_id
 
 
 def delete_branch(context: Context, session_id: str, branch_id: str) -> Operation[DeletedBranch]:
