@@ -131,8 +131,12 @@ func toolUsage(ctx context.Context, client *turntree.Client, sessionID string) (
 			return nil, err
 		}
 		tools := page.Tools
-		for index, name := range tools.ToolNames {
-			counts = append(counts, []any{name, tools.CallCounts[index], tools.Turns[index]})
+		for row, index := range tools.ToolIndexes {
+			var name any
+			if index >= 0 {
+				name = tools.ToolNames[index]
+			}
+			counts = append(counts, []any{name, tools.CallCounts[row], tools.Turns[row]})
 		}
 	}
 	return counts, nil
