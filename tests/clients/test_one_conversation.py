@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from agents import Agent, Runner, function_tool, set_tracing_disabled
 from agents.testing.model import ScriptedModel, assistant_message, function_call
 from agents.usage import Usage
@@ -57,9 +58,10 @@ def described(item: Any) -> str:
     return str(item.get("role") or f"{item['type']} {item['call_id']}")
 
 
-async def test_one_conversation(tmp_path: Path) -> None:
-    """What agents in several languages wrote, branched and spent, every one of them reads right."""
-    assert PROGRAMS, "there is no client in another language that takes over a conversation"
+@pytest.mark.parametrize("languages", [list(PROGRAMS), list(reversed(PROGRAMS))], ids=" ".join)
+async def test_one_conversation(tmp_path: Path, languages: list[str]) -> None:
+    """What agents in several languages wrote, branched and spent, every one of them reads right; in either order."""
+    assert languages, "there is no client in another language that takes over a conversation"
     set_tracing_disabled(True)
     with serving(tmp_path) as server:
         async with TurntreeSession(SESSION_ID, url=server.address) as session:
@@ -70,9 +72,9 @@ async def test_one_conversation(tmp_path: Path) -> None:
             history = ["user", "function_call call of python", "function_call_output call of python", "assistant"]
             tools: list[tuple[str, int, int]] = [("get_weather", 1, 1)]
 
-            for language, program in PROGRAMS.items():
+            for language in languages:
                 before = list(history)
-                seen = await take_over(program, server.address)
+                seen = await take_over(PROGRAMS[language], server.address)
                 asked.append("Find me a hotel.")
                 history += ["user"] + [
                     f"{kind} call of {language}" for kind in ("function_call", "function_call_output")
@@ -103,10 +105,10 @@ async def test_one_conversation(tmp_path: Path) -> None:
             expected = [(turn, 2 * TOKENS) for turn in range(1, len(asked))] + [(len(asked), TOKENS)]
             assert [(row["user_turn_number"], row["total_tokens"]) for row in usage] == expected
             branches = {row["branch_id"]: row["user_turns"] for row in await session.list_branches()}
-            assert branches == {"main": len(asked), **{name: at + 2 for at, name in enumerate(PROGRAMS)}}
+            assert branches == {"main": len(asked), **{name: at + 2 for at, name in enumerate(languages)}}
             total = await session.get_session_usage()
             assert total is not None
-            assert total["total_tokens"] == (2 * len(PROGRAMS) + 2 + len(PROGRAMS) + 1) * TOKENS
+            assert total["total_tokens"] == (2 * len(languages) + 2 + len(languages) + 1) * TOKENS
 
 
 def text_of(item: Any) -> str:
