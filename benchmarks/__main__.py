@@ -15,7 +15,7 @@ from time import perf_counter
 from benchmarks import databases, plots
 from benchmarks.contestants import Bench, opened
 from benchmarks.report import Report
-from benchmarks.rows import queries, reads, sizes, startup, turns, writes
+from benchmarks.rows import languages, queries, reads, sizes, startup, turns, writes
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -29,6 +29,7 @@ ROWS: dict[str, Callable[[Bench, Report], Awaitable[None]]] = {
     "8": reads.stream_turns,
     "9": reads.cold_read,
     "10": startup.start_and_idle,
+    "11": languages.beside_their_echo,
 }
 
 

@@ -61,6 +61,7 @@ class Bench:
         folder: Where databases are; on a real disk.
         sessions: How to open a session, by contestant, and by floor under them.
         echo: A client of the echo server.
+        echo_address: The echo server.
         server_address: The main turntree server.
         server_pid: Its process.
         open_sessions: Those to be closed.
@@ -70,6 +71,7 @@ class Bench:
     folder: Path
     sessions: dict[str, SessionFactory]
     echo: EchoClient
+    echo_address: str
     server_address: str
     server_pid: int
     open_sessions: list[Session] = field(default_factory=list)
@@ -126,7 +128,7 @@ async def opened(folder: Path, full: bool) -> AsyncIterator[Bench]:
                 ECHO: lambda *_: EchoSession(echo.unary),
                 ECHO_STREAM: lambda *_: EchoSession(echo.on_stream),
             }
-            bench = Bench(full, folder, sessions, echo, address, server_pid)
+            bench = Bench(full, folder, sessions, echo, echo_address, address, server_pid)
             clients.push_async_callback(bench.close_sessions)
             yield bench
 

@@ -19,12 +19,15 @@ _STOP_TIMEOUT_S = 15.0
 
 
 @contextmanager
-def running(command: Sequence[str | Path], folder: Path, *, user: str | None = None) -> Iterator[subprocess.Popen[str]]:
+def running(
+    command: Sequence[str | Path], folder: Path, *, user: str | None = None, stdin: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """Run a program in a folder, its errors in a log file there; it is told to stop at the end, then made to."""
     with (folder / "log").open("a") as log:
         process = subprocess.Popen(
             [str(part) for part in command],
             cwd=folder,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,

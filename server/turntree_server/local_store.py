@@ -58,10 +58,10 @@ from turntree_server.operations import (
 from turntree_server.operations import (
     usage as usage_operations,
 )
-from turntree_server.operations.branch_counts import BranchCount
+from turntree_server.operations.branch_counts import BranchCounts
 from turntree_server.operations.quota import NO_QUOTA, Quota, within
 from turntree_server.operations.requests import REQUEST_WINDOW_DEFAULT, once
-from turntree_server.operations.statement import Context, Kept, Operation
+from turntree_server.operations.statement import Context, Operation
 
 T = TypeVar("T")
 
@@ -98,19 +98,17 @@ class LocalStore(Store):
         self._request_window = request_window
         self._quota = quota
         self._clock = clock
-        self._counts: Kept[tuple[str, str], BranchCount] = Kept()
+        self._branch_counts = BranchCounts()
         self._watches: set[Callable[[], None]] = set()
         self._watching_ended = False
 
     def _context(self) -> Context:
-        return Context(self._clock(), self.engine.database_id, self._request_window, self._counts)
+        return Context(self._clock(), self.engine.database_id, self._request_window, self._branch_counts)
 
     async def _read(self, operation: Callable[..., Operation[T]], *arguments: Any, brief: bool = False) -> T:
         context = self._context()
         result = await self.engine.read(partial(operation, context, *arguments), brief=brief)
-        for keep in context.done:
-            keep()
-        return result
+        return _committed(context, result)
 
     async def _write(
         self,
@@ -134,9 +132,7 @@ class LocalStore(Store):
             return once(context, request_id, session_id, call, result_type, begun)
 
         result = await self.engine.write(mutation, session_id)
-        for keep in context.done:
-            keep()
-        return result
+        return _committed(context, result)
 
     # Items
 
@@ -477,3 +473,10 @@ def _given(natives: Sequence[NativeItem], items: Sequence[bytes]) -> tuple[tuple
         return ()
     check_natives(natives, items)
     return (tuple(natives),)
+
+
+def _committed(context: Context, result: T) -> T:
+    """The result of an operation, after what it wanted done once it is committed."""
+    for callback in context.when_committed:
+        callback()
+    return result

@@ -14,8 +14,8 @@ from agents.usage import Usage
 from turntree.openai_agents import TurntreeSession
 
 from tests.support.server_process import serving
+from tests.support.toolchains import CLIENTS, require_toolchain
 
-CLIENTS = Path(__file__).parents[2] / "clients"
 PROGRAMS = {path.parent.parent.name: path for path in sorted(CLIENTS.glob("*/conformance/continue"))}
 PROGRAM_ENDS_WITHIN_S = 60
 
@@ -62,6 +62,8 @@ def described(item: Any) -> str:
 async def test_one_conversation(tmp_path: Path, languages: list[str]) -> None:
     """What agents in several languages wrote, branched and spent, every one of them reads right; in either order."""
     assert languages, "there is no client in another language that takes over a conversation"
+    for language in languages:
+        require_toolchain(language)
     set_tracing_disabled(True)
     with serving(tmp_path) as server:
         async with TurntreeSession(SESSION_ID, url=server.address) as session:

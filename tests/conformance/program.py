@@ -8,10 +8,10 @@ import queue
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
-CLIENTS = Path(__file__).parents[2] / "clients"
+from tests.support.toolchains import CLIENTS
+
 ANSWERED_WITHIN_S = 60
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +14,10 @@ import pytest
 from turntree.errors import ErrorReason
 
 from tests.conformance.cases import FOLDER, Case, Values, method_of, read_cases
-from tests.conformance.program import CLIENTS, Program
+from tests.conformance.program import Program
 from tests.support.rpc import RPCS
 from tests.support.server_process import ServerProcess
+from tests.support.toolchains import require_toolchain
 
 LANGUAGES = ("go", "java", "python", "rust", "typescript")
 ACCEPTED = json.loads(FOLDER.with_name("accepted_failures.json").read_text())
@@ -25,16 +25,6 @@ CASES = read_cases()
 CASES_MIN = 120
 
 _numbers = itertools.count(1)
-
-
-def require_toolchain(language: str) -> None:
-    """Skip a language whose toolchain is not on this machine, except in the pipeline, where that is a failure."""
-    with_toolchain = subprocess.run(
-        [CLIENTS / "with-toolchain", language, "echo", "here"], capture_output=True, text=True, check=False
-    )
-    assert with_toolchain.returncode == 0, with_toolchain.stderr
-    if with_toolchain.stdout != "here\n":
-        pytest.skip(with_toolchain.stderr.strip())
 
 
 class Bench:

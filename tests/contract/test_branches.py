@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,13 +24,17 @@ from turntree.model import (
 from turntree.store import Store
 from turntree_server.engine.sqlite import SqliteEngine
 from turntree_server.local_store import LocalStore
+from turntree_server.operations.branch_counts import KEPT_MAX, BranchCount, BranchCounts
 from turntree_server.operations.statement import Operation, OperationFactory
+from turntree_server.operations.tokens import EMPTY
 
 from tests.support.clock import StillClock
 from tests.support.items import assistant, function_call, system, turns, user
 from tests.support.reading import cursor_of, items_of, pages_of
 
 T = TypeVar("T")
+
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 OPENING = system("be kind")
 HISTORY = [OPENING, *turns(3)]
@@ -312,6 +317,17 @@ async def test_counts_follow_every_change(store: Store) -> None:
     assert await counts() == {}
     await store.add_items("s", turns(3))
     assert await counts() == {"main": (6, 3)}
+
+
+def test_counts_are_bounded() -> None:
+    """However many branches are counted, the counts of so many are kept at most, and the last one always is."""
+    counts = BranchCounts()
+    kept = []
+    for number in range(2 * KEPT_MAX + 1):
+        counts.keep("s", str(number), BranchCount(EMPTY, 0, 0, LONG_AGO))
+        kept.append(counts.get("s", str(number)) is not None)
+    assert all(kept)
+    assert sum(counts.get("s", str(number)) is not None for number in range(len(kept))) <= KEPT_MAX
 
 
 class FailingEngine(SqliteEngine):

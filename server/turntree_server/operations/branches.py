@@ -33,7 +33,7 @@ from turntree_server.operations.branch_state import (
 )
 from turntree_server.operations.purge import purge_if_expired, purge_orphans
 from turntree_server.operations.search import search_turns
-from turntree_server.operations.statement import Context, Operation, Query, Row, from_timestamp, to_ms, to_timestamp
+from turntree_server.operations.statement import Context, Operation, Query, Row, to_ms, to_timestamp
 from turntree_server.operations.structure import last_sequence_number
 from turntree_server.operations.tokens import EMPTY, Position, read_page_token, write_cursor, write_page_token
 
@@ -187,8 +187,9 @@ def _counted(context: Context, session_id: str, row: Row, generation: int) -> Op
     """A branch from its row of `_BRANCHES`."""
     branch_id, first_id, last_id, source_branch_id, fork_turn = row
     count = yield from count_branch(context, session_id, branch_id, Position(first_id, last_id))
-    create_time = from_timestamp(count.created_at)
-    return Branch(branch_id, count.item_count, count.turn_count, generation, create_time, source_branch_id, fork_turn)
+    return Branch(
+        branch_id, count.item_count, count.turn_count, generation, count.create_time, source_branch_id, fork_turn
+    )
 
 
 def list_branches(

@@ -6,9 +6,12 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from turntree.errors import ErrorReason, Unavailable
+
+if TYPE_CHECKING:
+    from turntree_server.operations.branch_counts import BranchCounts
 
 T = TypeVar("T")
 
@@ -61,32 +64,6 @@ OperationFactory = Callable[[], Operation[T]]
 """Makes the operation anew, so that an engine can run it again when a transaction has to be repeated."""
 
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-_KEPT_MAX = 4096
-
-
-class Kept(Generic[K, V]):
-    """What is kept between calls, to be proved right by whoever uses it. When there is too much, it begins anew.
-
-    Safe to use from several threads.
-    """
-
-    def __init__(self) -> None:
-        self._values: dict[K, V] = {}
-
-    def get(self, key: K) -> V | None:
-        """What is kept under a key."""
-        return self._values.get(key)
-
-    def keep(self, key: K, value: V) -> None:
-        """Keep a value under a key."""
-        if len(self._values) >= _KEPT_MAX:
-            self._values.clear()
-        self._values[key] = value
-
-
 @dataclass(frozen=True)
 class Context:
     """The circumstances of a call: when, on which database, and how long its answer is kept for repeats.
@@ -97,10 +74,9 @@ class Context:
     now: datetime
     database_id: bytes
     request_window: timedelta
-    counts: Kept[tuple[str, str], Any] = field(default_factory=Kept)
-    """Of branches, by session and branch."""
-    done: list[Callable[[], None]] = field(default_factory=list)
-    """What waits until the transaction is done, since nothing of it may be kept if it fails."""
+    branch_counts: BranchCounts
+    when_committed: list[Callable[[], None]] = field(default_factory=list)
+    """What an operation wants done once its transaction is committed, and never if that fails."""
 
     @cached_property
     def timestamp(self) -> str:

@@ -1,6 +1,8 @@
 // Bench compares turns through the client with the same bytes through a bare echo, by grpc-go as well.
 //
-//	bench TURNTREE_URL ECHO_URL SECONDS
+//	bench TURNTREE_URL ECHO_URL SECONDS < TURNS
+//
+// Each line of TURNS is a JSON array of items; the first 25 are the history of every session.
 //
 // A turn reads what is new since the last read, which is the four items of the turn before, and adds four items. An echo
 // turn is two calls of benchmarks/echo.py, with the bytes of both requests. It prints the median latency in milliseconds
@@ -11,12 +13,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,16 +33,13 @@ import (
 
 const (
 	sessionCount = 64
-	historyItems = 100
-	turnItems    = 4
-	// scriptedTurns is how many turns are written beforehand for each session, to be used again and again.
-	scriptedTurns = 16
-	slice         = 250 * time.Millisecond
+	historyTurns = 25
+	slice        = 250 * time.Millisecond
 )
 
 func main() {
 	if len(os.Args) != 4 {
-		fail("usage: bench TURNTREE_URL ECHO_URL SECONDS")
+		fail("usage: bench TURNTREE_URL ECHO_URL SECONDS < TURNS")
 	}
 	seconds, err := strconv.ParseFloat(os.Args[3], 64)
 	check(err)
@@ -50,11 +48,14 @@ func main() {
 	echo, err := grpc.NewClient(os.Args[2], grpc.WithTransportCredentials(insecure.NewCredentials()))
 	check(err)
 
-	chance := rand.New(rand.NewPCG(1, 2))
+	turns := readTurns()
+	if len(turns) <= historyTurns {
+		fail(fmt.Sprintf("%d turns are given, and a history has %d", len(turns), historyTurns))
+	}
 	name := uuid.NewString()
 	var sessions []*session
 	for number := range sessionCount {
-		sessions = append(sessions, newSession(client, echo, fmt.Sprintf("bench-%s-%d", name, number), chance))
+		sessions = append(sessions, newSession(client, echo, fmt.Sprintf("bench-%s-%d", name, number), turns))
 	}
 	rounds := max(1, int(seconds/(4*slice.Seconds())))
 	sides := map[string]func(int){
@@ -130,32 +131,27 @@ type session struct {
 	next   int
 }
 
-func newSession(client *turntree.Client, echo *grpc.ClientConn, id string, chance *rand.Rand) *session {
-	var history [][]byte
-	for len(history) < historyItems {
-		history = append(history, newTurn(chance)...)
-	}
+func newSession(client *turntree.Client, echo *grpc.ClientConn, id string, turns [][][]byte) *session {
+	history := slices.Concat(turns[:historyTurns]...)
 	_, err := client.AddItems(context.Background(), &turntreepb.AddItemsRequest{SessionId: id, Items: history})
 	check(err)
-	s := &session{client: client, echo: echo, id: id}
-	if read := s.read(); len(read.GetItems()) != historyItems {
+	s := &session{client: client, echo: echo, id: id, turns: turns[historyTurns:]}
+	if read := s.read(); len(read.GetItems()) != len(history) {
 		fail("the history was not read")
 	}
-	for range scriptedTurns {
-		items := newTurn(chance)
+	for _, items := range s.turns {
 		add := s.adding(items)
 		add.RequestId = uuid.Must(uuid.NewV7()).String() // as the client gives one
-		s.turns = append(s.turns, items)
 		s.echoes = append(s.echoes, [2][]byte{framed(s.reading()), framed(add)})
 	}
 	return s
 }
 
 func (s *session) turn() {
-	if read := s.read(); read.GetKind() == turntreepb.DeltaKind_DELTA_KIND_REPLACED || len(read.GetItems()) > turnItems {
+	if read := s.read(); read.GetKind() == turntreepb.DeltaKind_DELTA_KIND_REPLACED {
 		fail("more was read than is new")
 	}
-	response, err := s.client.AddItems(context.Background(), s.adding(s.turns[s.next%scriptedTurns]))
+	response, err := s.client.AddItems(context.Background(), s.adding(s.turns[s.next%len(s.turns)]))
 	check(err)
 	s.branch = response.GetBranch()
 	s.next++
@@ -169,7 +165,7 @@ func (s *session) read() *turntreepb.ItemsDelta {
 }
 
 func (s *session) echoTurn() {
-	for _, request := range s.echoes[s.next%scriptedTurns] {
+	for _, request := range s.echoes[s.next%len(s.echoes)] {
 		var reply []byte
 		check(s.echo.Invoke(context.Background(), "/benchmarks.Echo/Unary", request, &reply, grpc.ForceCodec(raw{})))
 		if len(reply) != len(request)-echoHeaderBytes {
@@ -208,34 +204,22 @@ func (raw) Unmarshal(data []byte, value any) error {
 
 func (raw) Name() string { return "raw" }
 
-// newTurn is a question, a call of a tool, its output and the answer, of the sizes of benchmarks/items.py.
-func newTurn(chance *rand.Rand) [][]byte {
-	callID := fmt.Sprintf("call_%016x", chance.Uint64())
-	arguments := fmt.Sprintf(`{"query": %q}`, text(chance, 80, 400))
-	results := fmt.Sprintf(`{"status": "ok", "results": [%q, %q]}`, text(chance, 40, 900), text(chance, 40, 900))
-	answer := []any{map[string]any{"type": "output_text", "text": text(chance, 300, 3000), "annotations": []any{}}}
-	var items [][]byte
-	for _, item := range []map[string]any{
-		{"role": "user", "content": text(chance, 200, 1000)},
-		{"type": "function_call", "call_id": callID, "name": "search_orders", "arguments": arguments},
-		{"type": "function_call_output", "call_id": callID, "output": results},
-		{"type": "message", "role": "assistant", "status": "completed", "content": answer},
-	} {
-		encoded, err := json.Marshal(item)
-		check(err)
-		items = append(items, encoded)
-	}
-	return items
-}
-
-func text(chance *rand.Rand, bytesMin, bytesMax int) string {
-	var words strings.Builder
-	for size := bytesMin + chance.IntN(bytesMax-bytesMin); words.Len() < size; words.WriteByte(' ') {
-		for range 2 + chance.IntN(8) {
-			words.WriteByte(byte('a' + chance.IntN(26)))
+// readTurns gives the turns on standard input, each a line with a JSON array of its items.
+func readTurns() [][][]byte {
+	var turns [][][]byte
+	for input := json.NewDecoder(os.Stdin); ; {
+		var items []json.RawMessage
+		if err := input.Decode(&items); err == io.EOF {
+			return turns
+		} else {
+			check(err)
 		}
+		var turn [][]byte
+		for _, item := range items {
+			turn = append(turn, item)
+		}
+		turns = append(turns, turn)
 	}
-	return words.String()
 }
 
 func median(samples []float64) float64 {
