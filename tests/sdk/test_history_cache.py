@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
+import sys
+import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -128,11 +132,81 @@ def test_bounded() -> None:
     assert cache.get("s", "d") is history
 
 
+ITEMS: list[Any] = [
+    {"role": "user", "content": "flat"},
+    {"role": "user", "content": [{"type": "input_text", "text": "nested"}]},
+    {"type": "function_call_output", "call_id": "c", "output": "text", "extra": None, "big": 2**70, "part": 0.1},
+    {"empty": []},
+    "no dict",
+    ["a", {"list": 1}],
+    {"role": "user", "content": "\u00e9\U0001f600\ud800"},
+]
+
+
 def test_many_small_appends_stay_few_pieces() -> None:
-    """A history that grows item by item is kept in pieces that decode at once, not one for each append."""
+    """A history that grows item by item is kept in pieces that are copied at once, not one for each append."""
     history = read()
-    for number in range(1_000):
-        delta = ItemsDelta(DeltaKind.APPENDED, (f"{number}".encode(),), b"%d" % number, BranchPointer())
+    expected = [ITEMS[number % len(ITEMS)] for number in range(1_000)]
+    for number, item in enumerate(expected):
+        delta = ItemsDelta(DeltaKind.APPENDED, (json.dumps(item).encode(),), b"%d" % number, BranchPointer())
         history = applied(history, delta)
-    assert history.items() == list(range(1_000))
+    assert history.items() == expected
     assert len(history.chunks) < 40
+
+
+def containers(value: object) -> list[object]:
+    """A value's dicts and lists, itself and all within it."""
+    within = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    found: list[object] = [value] if isinstance(value, dict | list) else []
+    return found + [container for part in within for container in containers(part)]
+
+
+def test_nothing_is_shared_that_can_be_changed() -> None:
+    """No dict and no list of what one caller gets is in what another gets, whatever shape the items have."""
+    payloads = tuple(json.dumps(item).encode() for item in ITEMS)
+    history = applied(None, ItemsDelta(DeltaKind.REPLACED, payloads, b"cursor", BranchPointer()))
+    one, other = history.items(), history.items()
+    assert one == other == ITEMS
+    # All are alive, so that no two have the same id for another reason.
+    assert not {id(container) for container in containers(one)} & {id(container) for container in containers(other)}
+
+
+def test_items_that_nest_deeply() -> None:
+    """An item that nests as deep as can be read is given out, also to who calls from further down the stack."""
+    depth = sys.getrecursionlimit()
+    while (found := nested_as_deep_as(depth)) is None:
+        depth -= 1
+    history = found
+
+    def copied_at(frames: int) -> Any:
+        return copied_at(frames - 1) if frames else history.items()[0]
+
+    copy = copied_at(50)
+    for _ in range(depth):
+        copy = copy["a"]
+    assert copy == 1
+
+
+def nested_as_deep_as(depth: int) -> History | None:
+    """A history of one item of so many dicts within one another; None when that is too deep to be read."""
+    payload = b'{"a":' * depth + b"1" + b"}" * depth
+    try:
+        return applied(None, ItemsDelta(DeltaKind.REPLACED, (payload,), b"cursor", BranchPointer()))
+    except RecursionError:
+        return None
+
+
+def test_the_memory_of_a_history_is_about_what_it_says() -> None:
+    """What a history takes is not much more than the figure that bounds the cache, in any script."""
+    for text in ("plain text " * 100, "\u00e9" + "x" * 1_000, "\U0001f600" + "x" * 1_000, "\u6f22" * 500):
+        items = [
+            {"role": "user", "content": [{"type": "input_text", "text": f"{text}{number}"}]} for number in range(200)
+        ]
+        payloads = tuple(json.dumps(item).encode() for item in items)
+        gc.collect()
+        tracemalloc.start()
+        history = applied(None, ItemsDelta(DeltaKind.REPLACED, payloads, b"cursor", BranchPointer()))
+        taken = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert taken < 1.5 * history.bytes_size
+        assert history.bytes_size < 8 * taken
