@@ -182,6 +182,21 @@ async def test_all_sessions(engine: RecordingEngine, connection: Connection) -> 
     connection.close()
 
 
+async def test_no_index_is_another_one_again(engine: RecordingEngine, connection: Connection) -> None:
+    """No index is the beginning of another of its table: it would slow every write and speed up nothing."""
+    for (table,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall():
+        indexes = connection.execute(
+            """
+            SELECT name, (SELECT group_concat(i.name) FROM pragma_index_info(l.name) i) || ','
+            FROM pragma_index_list(?) l WHERE NOT partial
+            """,
+            (table,),
+        ).fetchall()
+        redundant = [(one, other) for one, of in indexes for other, to in indexes if one != other and to.startswith(of)]
+        assert redundant == []
+    connection.close()
+
+
 async def test_scans_are_seen(engine: RecordingEngine, connection: Connection) -> None:
     """Without the indexes, the same look at the plans finds scans: it can fail."""
     indexes = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL").fetchall()
