@@ -19,6 +19,7 @@ from turntree_server.service.interceptor import Context, Malformed, to_turntree_
 from turntree_server.service.room import Room
 
 CALLS_AT_WORK_MAX = 1_024
+_CALLS_AT_ONCE = 16
 
 Handler = Callable[[Any, Any], Awaitable[Any]]
 
@@ -65,10 +66,12 @@ class PipelineService(PipelineServiceServicer):
             if isinstance(request, Malformed):
                 request.refuse()
             calls.recognize_caller()
-            for call in request.calls:
+            for position, call in enumerate(request.calls, 1):
                 while calls.at_work >= CALLS_AT_WORK_MAX:
                     await calls.one_done()
                 calls.start(call)
+                if position % _CALLS_AT_ONCE == 0:
+                    await asyncio.sleep(0)  # the first answers are on their way before the last calls are begun
 
 
 class _Calls:
@@ -122,6 +125,8 @@ class _Calls:
             return
         self._is_sending = True
         try:
+            if len(self._tasks) > 1:
+                await asyncio.sleep(0)  # calls that are done at the same time are answered in one message
             while self._replies:
                 replies, self._replies = self._replies, []
                 if failpoints.ON:
