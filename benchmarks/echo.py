@@ -1,7 +1,8 @@
 """The floor: a bare grpc.aio server that knows nothing, and carries the same bytes.
 
 A request is eight digits and a body; the reply is as many of the body's bytes as the digits say, so that both ways can
-have the size of the call it stands for. `python -m benchmarks.echo` runs the server.
+have the size of the call it stands for. `Back` gives back any message as it is, for clients in other languages.
+`python -m benchmarks.echo` runs the server.
 """
 
 from __future__ import annotations
@@ -68,6 +69,10 @@ async def _unary(request: bytes, _: Any) -> bytes:
     return _reply(request)
 
 
+async def _back(request: bytes, _: Any) -> bytes:
+    return request
+
+
 async def _stream(requests: AsyncIterator[bytes], _: Any) -> AsyncIterator[bytes]:
     async for request in requests:
         yield _reply(request)
@@ -87,6 +92,7 @@ async def _serve() -> None:
     server = grpc.aio.server(options=_OPTIONS)
     handlers: dict[str, Any] = {
         "Unary": grpc.unary_unary_rpc_method_handler(_unary),
+        "Back": grpc.unary_unary_rpc_method_handler(_back),
         "Stream": grpc.stream_stream_rpc_method_handler(_stream),
         "Download": grpc.unary_stream_rpc_method_handler(_download),
     }

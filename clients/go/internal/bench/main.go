@@ -1,25 +1,19 @@
-// Bench compares turns through the client with the same bytes through a bare echo, by grpc-go as well.
+// Bench measures turns through the client and the same bytes through a bare echo, by grpc-go as well.
 //
-//	bench TURNTREE_URL ECHO_URL SECONDS < TURNS
+//	bench TURNTREE_URL ECHO_URL
 //
-// Each line of TURNS is a JSON array of items; the first 25 are the history of every session.
-//
-// A turn reads what is new since the last read, which is the four items of the turn before, and adds four items. An echo
-// turn is two calls of benchmarks/echo.py, with the bytes of both requests. It prints the median latency in milliseconds
-// of turns one after another, and turns a second of 64 sessions at once; half of the time is for each.
+// What it reads and prints is told in benchmarks/rows/languages.py.
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"slices"
-	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,21 +28,19 @@ import (
 const (
 	sessionCount = 64
 	historyTurns = 25
-	slice        = 250 * time.Millisecond
 )
 
 func main() {
-	if len(os.Args) != 4 {
-		fail("usage: bench TURNTREE_URL ECHO_URL SECONDS < TURNS")
+	if len(os.Args) != 3 {
+		fail("usage: bench TURNTREE_URL ECHO_URL")
 	}
-	seconds, err := strconv.ParseFloat(os.Args[3], 64)
-	check(err)
 	client, err := turntree.New(os.Args[1])
 	check(err)
 	echo, err := grpc.NewClient(os.Args[2], grpc.WithTransportCredentials(insecure.NewCredentials()))
 	check(err)
 
-	turns := readTurns()
+	input := bufio.NewReader(os.Stdin)
+	turns := readTurns(readLine(input))
 	if len(turns) <= historyTurns {
 		fail(fmt.Sprintf("%d turns are given, and a history has %d", len(turns), historyTurns))
 	}
@@ -57,66 +49,38 @@ func main() {
 	for number := range sessionCount {
 		sessions = append(sessions, newSession(client, echo, fmt.Sprintf("bench-%s-%d", name, number), turns))
 	}
-	rounds := max(1, int(seconds/(4*slice.Seconds())))
-	sides := map[string]func(int){
-		"turns": func(number int) { sessions[number].turn() },
-		"echo":  func(number int) { sessions[number].echoTurn() },
-	}
-	latencies, rates := map[string][]float64{}, map[string][]float64{}
-	interleaved(rounds, func(side string, isWarm bool) {
-		if samples := oneByOne(sides[side]); isWarm {
-			latencies[side] = append(latencies[side], samples...)
-		}
-	})
-	interleaved(rounds, func(side string, isWarm bool) {
-		if rate := atOnce(sides[side]); isWarm {
-			rates[side] = append(rates[side], rate)
-		}
-	})
-	check(json.NewEncoder(os.Stdout).Encode(map[string]any{
-		"sequential": map[string]float64{"turns": median(latencies["turns"]), "echo": median(latencies["echo"])},
-		"at_once":    map[string]float64{"turns": median(rates["turns"]), "echo": median(rates["echo"])},
-	}))
-}
-
-// interleaved measures both sides by turns, each first in every second round, so that a busy moment of the machine falls
-// on both. The first round is for warming up.
-func interleaved(rounds int, measure func(side string, isWarm bool)) {
-	order := []string{"turns", "echo"}
-	for round := range rounds + 1 {
-		for _, side := range order {
-			measure(side, round > 0)
-		}
-		slices.Reverse(order)
+	sides := map[string]func(*session){"turns": (*session).turn, "echo": (*session).echoTurn}
+	for line := readLine(input); line != nil; line = readLine(input) {
+		var side string
+		var callers int
+		var seconds float64
+		_, err := fmt.Sscan(string(line), &side, &callers, &seconds)
+		check(err)
+		check(json.NewEncoder(os.Stdout).Encode(measure(sides[side], sessions[:callers], seconds)))
 	}
 }
 
-// oneByOne goes round the sessions for a slice of time, and gives the milliseconds that each turn took.
-func oneByOne(turn func(number int)) []float64 {
-	var latencies []float64
-	for start := time.Now(); time.Since(start) < slice; {
-		begin := time.Now()
-		turn(len(latencies) % sessionCount)
-		latencies = append(latencies, 1000*time.Since(begin).Seconds())
-	}
-	return latencies
+type measured struct {
+	ElapsedS    float64   `json:"elapsed_s"`
+	LatenciesMs []float64 `json:"latencies_ms"`
 }
 
-// atOnce lets every session make turns for a slice of time, and gives the turns a second.
-func atOnce(turn func(number int)) float64 {
-	var count atomic.Int64
+// measure lets sessions make turns for a while, each one after another.
+func measure(turn func(*session), sessions []*session, seconds float64) measured {
+	latencies := make([][]float64, len(sessions))
 	var workers sync.WaitGroup
 	start := time.Now()
-	for number := range sessionCount {
+	for number, session := range sessions {
 		workers.Go(func() {
-			for time.Since(start) < slice {
-				turn(number)
-				count.Add(1)
+			for time.Since(start).Seconds() < seconds {
+				begin := time.Now()
+				turn(session)
+				latencies[number] = append(latencies[number], 1000*time.Since(begin).Seconds())
 			}
 		})
 	}
 	workers.Wait()
-	return float64(count.Load()) / time.Since(start).Seconds()
+	return measured{time.Since(start).Seconds(), slices.Concat(latencies...)}
 }
 
 // session is a conversation with a history, and what is to be said in it.
@@ -142,7 +106,7 @@ func newSession(client *turntree.Client, echo *grpc.ClientConn, id string, turns
 	for _, items := range s.turns {
 		add := s.adding(items)
 		add.RequestId = uuid.Must(uuid.NewV7()).String() // as the client gives one
-		s.echoes = append(s.echoes, [2][]byte{framed(s.reading()), framed(add)})
+		s.echoes = append(s.echoes, [2][]byte{marshalled(s.reading()), marshalled(add)})
 	}
 	return s
 }
@@ -167,8 +131,8 @@ func (s *session) read() *turntreepb.ItemsDelta {
 func (s *session) echoTurn() {
 	for _, request := range s.echoes[s.next%len(s.echoes)] {
 		var reply []byte
-		check(s.echo.Invoke(context.Background(), "/benchmarks.Echo/Unary", request, &reply, grpc.ForceCodec(raw{})))
-		if len(reply) != len(request)-echoHeaderBytes {
+		check(s.echo.Invoke(context.Background(), "/benchmarks.Echo/Back", request, &reply, grpc.ForceCodec(raw{})))
+		if len(reply) != len(request) {
 			fail("the echo says something else")
 		}
 	}
@@ -183,13 +147,10 @@ func (s *session) adding(items [][]byte) *turntreepb.AddItemsRequest {
 	return &turntreepb.AddItemsRequest{SessionId: s.id, Branch: s.branch, Items: items}
 }
 
-const echoHeaderBytes = 8
-
-// framed is a request to echo a message.
-func framed(message proto.Message) []byte {
+func marshalled(message proto.Message) []byte {
 	body, err := proto.Marshal(message)
 	check(err)
-	return fmt.Appendf(nil, "%0*d%s", echoHeaderBytes, len(body), body)
+	return body
 }
 
 // raw sends and receives bytes as they are.
@@ -204,27 +165,29 @@ func (raw) Unmarshal(data []byte, value any) error {
 
 func (raw) Name() string { return "raw" }
 
-// readTurns gives the turns on standard input, each a line with a JSON array of its items.
-func readTurns() [][][]byte {
+// readLine gives a line, or nil at the end.
+func readLine(input *bufio.Reader) []byte {
+	line, err := input.ReadBytes('\n')
+	if err == io.EOF {
+		return nil
+	}
+	check(err)
+	return line
+}
+
+// readTurns gives the turns of a JSON array, each an array of items.
+func readTurns(line []byte) [][][]byte {
+	var read [][]json.RawMessage
+	check(json.Unmarshal(line, &read))
 	var turns [][][]byte
-	for input := json.NewDecoder(os.Stdin); ; {
-		var items []json.RawMessage
-		if err := input.Decode(&items); err == io.EOF {
-			return turns
-		} else {
-			check(err)
-		}
+	for _, items := range read {
 		var turn [][]byte
 		for _, item := range items {
 			turn = append(turn, item)
 		}
 		turns = append(turns, turn)
 	}
-}
-
-func median(samples []float64) float64 {
-	slices.Sort(samples)
-	return math.Round(1e4*samples[len(samples)/2]) / 1e4
+	return turns
 }
 
 func check(err error) {
