@@ -1,0 +1,3 @@
+/** The chat memory of Spring AI's agents, kept by a turntree server. */
+@org.jspecify.annotations.NullMarked
+package dev.turntree.springai;
