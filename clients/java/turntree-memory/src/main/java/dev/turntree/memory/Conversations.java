@@ -19,9 +19,11 @@ import dev.turntree.v1.Session;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.UUID;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.UnaryOperator;
 
 /**
  * Conversations as whole lists of a framework's messages, which are read, written and deleted by
@@ -67,9 +69,7 @@ public final class Conversations<M> {
     TurntreeSession session = current(sessionId);
     State known = seen.get(key(session));
     State now = refreshed(session, known == null ? State.NOTHING : known);
-    List<M> messages = new ArrayList<>();
-    messages(now).forEach(message -> messages.add(message.own()));
-    return messages;
+    return owns(now);
   }
 
   /**
@@ -83,9 +83,66 @@ public final class Conversations<M> {
    */
   public void write(String sessionId, List<? extends M> messages) {
     TurntreeSession session = current(sessionId);
+    write(session, known(session), Message.all(dialect, messages));
+  }
+
+  /**
+   * Adds messages to a conversation, whatever others add at the same time.
+   *
+   * @throws TurntreeException CURSOR_MISMATCH if others were faster ten times in a row
+   */
+  public void append(String sessionId, List<? extends M> messages) {
+    TurntreeSession session = current(sessionId);
+    State before = known(session);
+    List<Message<M>> wanted = new ArrayList<>(messages(before));
+    wanted.addAll(Message.all(dialect, messages));
+    write(session, before, wanted);
+  }
+
+  /**
+   * Changes a conversation if it is at a version, in one call: all of it or nothing.
+   *
+   * @param change the messages that are to be, from those that are
+   * @return whether the conversation was at the version, and was changed
+   */
+  public boolean change(String sessionId, long version, UnaryOperator<List<M>> change) {
+    TurntreeSession session = current(sessionId);
+    State before = refreshed(session, known(session));
+    if (version(before) != version) {
+      return false;
+    }
+    List<M> wanted = change.apply(owns(before));
+    try {
+      make(session, before, Change.to(dialect, before.items(), Message.all(dialect, wanted)));
+      return true;
+    } catch (TurntreeException error) {
+      if (error.reason() == ErrorReason.ERROR_REASON_CURSOR_MISMATCH) {
+        return false;
+      }
+      throw error;
+    }
+  }
+
+  /** A number that is another after every change of a conversation; 0 while it has no items. */
+  public long version(String sessionId) {
+    TurntreeSession session = current(sessionId);
+    return version(refreshed(session, known(session)));
+  }
+
+  private static long version(State state) {
+    if (state.items().isEmpty()) {
+      return 0;
+    }
+    byte[] name = state.cursor().toByteArray();
+    return UUID.nameUUIDFromBytes(name).getLeastSignificantBits();
+  }
+
+  private State known(TurntreeSession session) {
     State known = seen.get(key(session));
-    State before = known == null ? refreshed(session, State.NOTHING) : known;
-    List<Message<M>> wanted = Message.all(dialect, messages);
+    return known == null ? refreshed(session, State.NOTHING) : known;
+  }
+
+  private void write(TurntreeSession session, State before, List<Message<M>> wanted) {
     for (int tries = 1; ; tries++) {
       try {
         make(session, before, Change.to(dialect, before.items(), wanted));
@@ -123,6 +180,12 @@ public final class Conversations<M> {
       page.getSessionsList().stream().map(Session::getSessionId).forEach(ids::add);
     }
     return ids;
+  }
+
+  private List<M> owns(State state) {
+    List<M> messages = new ArrayList<>();
+    messages(state).forEach(message -> messages.add(message.own()));
+    return messages;
   }
 
   private List<Message<M>> messages(State state) {

@@ -29,18 +29,22 @@ import tools.jackson.databind.json.JsonMapper;
  * by their names. Metadata that is not JSON comes back as what Jackson makes of it.
  */
 final class MessageJson {
-  private static final JsonMapper MAPPER = JsonMapper.builder().build();
+  static final JsonMapper MAPPER = JsonMapper.builder().build();
 
   private MessageJson() {}
 
   static String write(Message message) {
+    return MAPPER.writeValueAsString(values(message));
+  }
+
+  /** What a message's JSON is made of. */
+  static Map<String, Object> values(Message message) {
     Map<String, Object> json = new LinkedHashMap<>();
     json.put("messageType", message.getMessageType().name());
     if (message.getText() != null) {
       json.put("text", message.getText());
     }
-    Map<String, JsonNode> metadata = new LinkedHashMap<>();
-    message.getMetadata().forEach((key, value) -> metadata.put(key, tree(value)));
+    Map<String, JsonNode> metadata = trees(message.getMetadata());
     metadata.remove(AbstractMessage.MESSAGE_TYPE);
     json.put("metadata", metadata);
     if (message instanceof MediaContent content) {
@@ -52,7 +56,14 @@ final class MessageJson {
     if (message instanceof ToolResponseMessage tools) {
       json.put("responses", tools.getResponses());
     }
-    return MAPPER.writeValueAsString(json);
+    return json;
+  }
+
+  /** Values of any class as JSON. */
+  static Map<String, JsonNode> trees(Map<String, ?> values) {
+    Map<String, JsonNode> trees = new LinkedHashMap<>();
+    values.forEach((key, value) -> trees.put(key, tree(value)));
+    return trees;
   }
 
   private static JsonNode tree(@Nullable Object value) {
@@ -81,9 +92,12 @@ final class MessageJson {
   }
 
   static Message read(String text) {
-    JsonNode json = MAPPER.readTree(text);
+    return read(MAPPER.readTree(text));
+  }
+
+  static Message read(JsonNode json) {
     String said = text(json, "text");
-    Map<String, Object> metadata = metadata(json);
+    Map<String, Object> metadata = objects(json.required("metadata"));
     return switch (MessageType.valueOf(json.required("messageType").asString())) {
       case SYSTEM -> SystemMessage.builder().text(required(said)).metadata(metadata).build();
       case USER ->
@@ -112,13 +126,13 @@ final class MessageJson {
     return value == null || value.isNull() ? null : value.asString();
   }
 
-  private static Map<String, Object> metadata(JsonNode json) {
-    Map<String, Object> metadata = new LinkedHashMap<>();
-    JsonNode values = json.required("metadata");
-    for (var entry : values.properties()) {
-      metadata.put(entry.getKey(), MAPPER.treeToValue(entry.getValue(), Object.class));
+  /** The values of a JSON object, as Java has them. */
+  static Map<String, Object> objects(JsonNode json) {
+    Map<String, Object> objects = new LinkedHashMap<>();
+    for (var entry : json.properties()) {
+      objects.put(entry.getKey(), MAPPER.treeToValue(entry.getValue(), Object.class));
     }
-    return metadata;
+    return objects;
   }
 
   private static <T> List<T> list(JsonNode json, String key, Class<T> type) {
