@@ -304,41 +304,85 @@ class TurntreeChatMemoryStoreTest {
     store.updateMessages(id, plus(read, UserMessage.from("3")));
     assertEquals(List.of(user("1"), assistant("2"), user("3")), other.items());
 
-    read = store.getMessages(id);
+    read = freshlyRead();
     client.session(id).clear();
     other.add(user("4"));
     store.updateMessages(id, plus(read, UserMessage.from("5")));
     assertEquals(List.of(user("4"), user("5")), other.items());
 
-    read = store.getMessages(id);
+    read = freshlyRead();
     new TurntreeChatMemoryStore(client).deleteMessages(id);
     store.updateMessages(id, plus(read, UserMessage.from("6")));
     assertEquals(List.of(user("6")), other.items());
+
+    client.session(id).clear();
+    other.add(user("7"));
+    assertEquals(List.of(UserMessage.from("7")), freshlyRead());
   }
 
-  /** Two programs that write at once lose nothing of each other, and keep their own order. */
+  /** What a store reads that has read before, and one that has not reads too. */
+  private List<ChatMessage> freshlyRead() {
+    List<ChatMessage> read = store.getMessages(id);
+    assertEquals(new TurntreeChatMemoryStore(client).getMessages(id), read);
+    return read;
+  }
+
+  /**
+   * Two programs that write at once lose nothing of each other, keep their own order, and read what
+   * is there.
+   */
   @Test
   void racing() {
-    List<CompletableFuture<Void>> writers = new ArrayList<>();
-    for (String name : List.of("a", "b")) {
-      writers.add(
-          CompletableFuture.runAsync(
-              () -> {
-                try (TurntreeClient own = TurntreeClient.connect(server.address())) {
-                  var mine = new TurntreeChatMemoryStore(own);
+    try (TurntreeClient another = TurntreeClient.connect(server.address())) {
+      var stores = List.of(store, new TurntreeChatMemoryStore(another));
+      List<CompletableFuture<Void>> writers = new ArrayList<>();
+      for (int writer = 0; writer < stores.size(); writer++) {
+        TurntreeChatMemoryStore mine = stores.get(writer);
+        String name = "ab".substring(writer, writer + 1);
+        writers.add(
+            CompletableFuture.runAsync(
+                () -> {
                   for (int number = 0; number < 25; number++) {
                     var message = UserMessage.from(name + number);
                     mine.updateMessages(id, plus(mine.getMessages(id), message));
                   }
-                }
-              }));
+                }));
+      }
+      writers.forEach(CompletableFuture::join);
+      List<String> all = other.items();
+      assertEquals(50, all.size());
+      for (String name : List.of("a", "b")) {
+        List<String> own = IntStream.range(0, 25).mapToObj(number -> user(name + number)).toList();
+        assertEquals(own, all.stream().filter(own::contains).toList());
+      }
+      List<ChatMessage> read = new TurntreeChatMemoryStore(client).getMessages(id);
+      stores.forEach(mine -> assertEquals(read, mine.getMessages(id)));
     }
-    writers.forEach(CompletableFuture::join);
-    List<String> all = other.items();
-    assertEquals(50, all.size());
-    for (String name : List.of("a", "b")) {
-      List<String> own = IntStream.range(0, 25).mapToObj(number -> user(name + number)).toList();
-      assertEquals(own, all.stream().filter(own::contains).toList());
+  }
+
+  /** Two windows that move at once end with one of both's newest messages, and stay windows. */
+  @Test
+  void racingWindows() {
+    try (TurntreeClient another = TurntreeClient.connect(server.address())) {
+      List<CompletableFuture<Void>> writers = new ArrayList<>();
+      for (var mine : List.of(store, new TurntreeChatMemoryStore(another))) {
+        String name = mine == store ? "a" : "b";
+        var memory =
+            MessageWindowChatMemory.builder().id(id).maxMessages(5).chatMemoryStore(mine).build();
+        writers.add(
+            CompletableFuture.runAsync(
+                () -> {
+                  for (int number = 0; number < 25; number++) {
+                    memory.add(UserMessage.from(name + number));
+                  }
+                }));
+      }
+      writers.forEach(CompletableFuture::join);
+      List<ChatMessage> last = window(5).messages();
+      assertTrue(
+          last.contains(UserMessage.from("a24")) || last.contains(UserMessage.from("b24")),
+          last.toString());
+      assertTrue(other.items().size() <= 6, other.items().toString());
     }
   }
 

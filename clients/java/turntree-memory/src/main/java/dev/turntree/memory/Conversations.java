@@ -37,8 +37,8 @@ import java.util.function.UnaryOperator;
  * @param <M> the framework's message
  */
 public final class Conversations<M> {
-  private static final int TRIES_MAX = 10;
-  private static final long WAIT_NANOS = 500_000;
+  private static final int TRIES_MAX = 100;
+  private static final long WAIT_MAX_NANOS = 10_000_000;
 
   private final TurntreeClient client;
   private final Dialect<M> dialect;
@@ -79,7 +79,7 @@ public final class Conversations<M> {
    * has written since, both changes are made: nothing that it added is lost, nothing that it
    * removed comes back.
    *
-   * @throws TurntreeException CURSOR_MISMATCH if others were faster ten times in a row
+   * @throws TurntreeException CURSOR_MISMATCH if others were faster a hundred times in a row
    */
   public void write(String sessionId, List<? extends M> messages) {
     TurntreeSession session = current(sessionId);
@@ -87,16 +87,14 @@ public final class Conversations<M> {
   }
 
   /**
-   * Adds messages to a conversation, whatever others add at the same time.
-   *
-   * @throws TurntreeException CURSOR_MISMATCH if others were faster ten times in a row
+   * Adds messages to a conversation, after whatever others add at the same time. Each has its
+   * native form beside it, so that it is read as it is wherever it comes to stand.
    */
   public void append(String sessionId, List<? extends M> messages) {
-    TurntreeSession session = current(sessionId);
-    State before = known(session);
-    List<Message<M>> wanted = new ArrayList<>(messages(before));
-    wanted.addAll(Message.all(dialect, messages));
-    write(session, before, wanted);
+    List<StoredItem> added = Draft.withNatives(dialect, messages);
+    var request = AddItemsRequest.newBuilder().addAllNatives(natives(added));
+    added.forEach(item -> request.addItems(item.item()));
+    current(sessionId).addItems(request.build());
   }
 
   /**
@@ -152,7 +150,7 @@ public final class Conversations<M> {
           throw error;
         }
         // Two who are in step would lose to each other in turns.
-        LockSupport.parkNanos(ThreadLocalRandom.current().nextLong(WAIT_NANOS << tries));
+        LockSupport.parkNanos(ThreadLocalRandom.current().nextLong(WAIT_MAX_NANOS));
         State now = refreshed(session, before);
         wanted = Merge.of(messages(before), messages(now), wanted);
         before = now;

@@ -29,13 +29,23 @@ final class Draft<M> {
     return items;
   }
 
+  /** The items of messages with their native forms: they are read as they are after anything. */
+  static <M> List<StoredItem> withNatives(Dialect<M> dialect, List<? extends M> messages) {
+    List<StoredItem> all = new ArrayList<>();
+    messages.forEach(
+        message -> all.addAll(withNative(items(dialect, message), 0, dialect.json(message))));
+    return all;
+  }
+
   /** Adds the items of a new message. */
   void add(Message<M> message) {
-    List<StoredItem> own =
-        Items.of(dialect.plain(message.own())).stream()
-            .map(item -> new StoredItem(ByteString.copyFromUtf8(item.toString()), null))
-            .toList();
-    put(message, own, 0);
+    put(message, items(dialect, message.own()), 0);
+  }
+
+  private static <M> List<StoredItem> items(Dialect<M> dialect, M message) {
+    return Items.of(dialect.plain(message)).stream()
+        .map(item -> new StoredItem(ByteString.copyFromUtf8(item.toString()), null))
+        .toList();
   }
 
   /**
