@@ -67,15 +67,15 @@ torture: $(READY) ## Break the server in every way, for three hours or so; TURNT
 	TURNTREE_FAULTS=torture $(BIN)/python -m tests.faults.soak
 
 .PHONY: bench
-bench: .venv/bench bench-go ## Compare the speed with that of the peers, in less than five minutes
+bench: .venv/bench bench-go bench-java ## Compare the speed with that of the peers, in less than five minutes
 	$(BIN)/python -m benchmarks
 
 .PHONY: bench-full
-bench-full: .venv/bench bench-go ## Compare the speed at full size: 1,000,000 items, many rounds
+bench-full: .venv/bench bench-go bench-java ## Compare the speed at full size: 1,000,000 items, many rounds
 	$(BIN)/python -m benchmarks --full
 
-bench-go: $(READY)
-	@clients/with-toolchain go $(MAKE) --no-print-directory -C clients/go build TURNTREE=$(CURDIR)/$(BIN)/turntree
+bench-%: $(READY)
+	@clients/with-toolchain $* $(MAKE) --no-print-directory -C clients/$* build TURNTREE=$(CURDIR)/$(BIN)/turntree
 
 .venv/bench: $(READY)
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --group bench

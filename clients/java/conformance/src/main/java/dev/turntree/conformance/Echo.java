@@ -1,0 +1,67 @@
+package dev.turntree.conformance;
+
+import io.grpc.CallOptions;
+import io.grpc.Grpc;
+import io.grpc.InsecureChannelCredentials;
+import io.grpc.ManagedChannel;
+import io.grpc.MethodDescriptor;
+import io.grpc.stub.ClientCalls;
+import java.io.ByteArrayInputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+
+/** The bare echo of the benchmarks, by grpc-java without any client of turntree. */
+final class Echo implements AutoCloseable {
+  private static final int HEADER_BYTES = 8;
+  private static final MethodDescriptor<byte[], byte[]> UNARY =
+      MethodDescriptor.newBuilder(new Raw(), new Raw())
+          .setType(MethodDescriptor.MethodType.UNARY)
+          .setFullMethodName("benchmarks.Echo/Unary")
+          .build();
+
+  private final ManagedChannel channel;
+
+  Echo(String address) {
+    channel = Grpc.newChannelBuilder(address, InsecureChannelCredentials.create()).build();
+  }
+
+  /** A request to get a body back. */
+  static byte[] framed(byte[] body) {
+    byte[] size = String.format("%08d", body.length).getBytes(StandardCharsets.US_ASCII);
+    byte[] framed = new byte[HEADER_BYTES + body.length];
+    System.arraycopy(size, 0, framed, 0, HEADER_BYTES);
+    System.arraycopy(body, 0, framed, HEADER_BYTES, body.length);
+    return framed;
+  }
+
+  void call(byte[] request) {
+    byte[] reply = ClientCalls.blockingUnaryCall(channel, UNARY, CallOptions.DEFAULT, request);
+    if (reply.length != request.length - HEADER_BYTES) {
+      throw new IllegalStateException("the echo says something else");
+    }
+  }
+
+  @Override
+  public void close() {
+    channel.shutdownNow();
+  }
+
+  /** Bytes as they are. */
+  private static final class Raw implements MethodDescriptor.Marshaller<byte[]> {
+    @Override
+    public InputStream stream(byte[] value) {
+      return new ByteArrayInputStream(value);
+    }
+
+    @Override
+    public byte[] parse(InputStream stream) {
+      try {
+        return stream.readAllBytes();
+      } catch (IOException error) {
+        throw new UncheckedIOException(error);
+      }
+    }
+  }
+}
