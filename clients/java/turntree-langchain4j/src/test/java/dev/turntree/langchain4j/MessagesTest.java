@@ -84,6 +84,22 @@ class MessagesTest {
     }
   }
 
+  /** A conversation that is longer than an answer of the server is read whole, natives too. */
+  @Test
+  void longConversations() {
+    List<ChatMessage> messages = new ArrayList<>();
+    for (int number = 0; number < 40; number++) {
+      String text = number + "x".repeat(100_000);
+      messages.add(number % 3 == 0 ? UserMessage.from("Ada", text) : UserMessage.from(text));
+    }
+    assertRoundTrip("long", messages);
+    var store = new TurntreeChatMemoryStore(client);
+    List<ChatMessage> read = store.getMessages("long");
+    read.add(AiMessage.from("Read."));
+    store.updateMessages("long", read.subList(1, 41));
+    assertEquals(read.subList(1, 41), new TurntreeChatMemoryStore(client).getMessages("long"));
+  }
+
   /** A message is stored in the Responses form, and what agents usually say is stored only once. */
   @Test
   void payload() {
