@@ -9,11 +9,14 @@ import dev.turntree.v1.ClearSessionRequest;
 import dev.turntree.v1.CreateBranchRequest;
 import dev.turntree.v1.DeltaKind;
 import dev.turntree.v1.GetBranchRequest;
+import dev.turntree.v1.GetItemsRequest;
 import dev.turntree.v1.Head;
 import dev.turntree.v1.ItemsDelta;
 import dev.turntree.v1.PopItemRequest;
 import dev.turntree.v1.RecordUsageRequest;
 import dev.turntree.v1.RecordUsageResponse;
+import dev.turntree.v1.ReplaceItemsRequest;
+import dev.turntree.v1.ReplaceItemsResponse;
 import dev.turntree.v1.StreamItemsRequest;
 import dev.turntree.v1.StreamTurnsRequest;
 import dev.turntree.v1.StreamTurnsResponse;
@@ -65,6 +68,42 @@ public final class TurntreeSession {
     AddItemsResponse response = client.addItems(request.addAllItems(items).build());
     branch.compareAndSet(sent, response.getBranch());
     return response;
+  }
+
+  /**
+   * Appends items to the current branch with all that a request can say: native forms, a cursor
+   * that is expected. Of the request, all but the session and the branch is used.
+   */
+  public AddItemsResponse addItems(AddItemsRequest request) {
+    BranchPointer sent = branch();
+    var here = request.toBuilder().setSessionId(sessionId).setBranch(sent).build();
+    AddItemsResponse response = client.addItems(here);
+    branch.compareAndSet(sent, response.getBranch());
+    return response;
+  }
+
+  /**
+   * Replaces the newest items of the current branch, if it is at the cursor that the request
+   * expects. Of the request, all but the session and the branch is used.
+   */
+  public ReplaceItemsResponse replaceItems(ReplaceItemsRequest request) {
+    BranchPointer sent = branch();
+    var here = request.toBuilder().setSessionId(sessionId).setBranch(sent).build();
+    ReplaceItemsResponse response = client.replaceItems(here);
+    branch.compareAndSet(sent, response.getBranch());
+    return response;
+  }
+
+  /**
+   * What is new on the current branch to who is at a cursor, in one answer; {@code more} says
+   * whether to ask again. Of the request, all but the session and the branch is used.
+   */
+  public ItemsDelta readItems(GetItemsRequest request) {
+    BranchPointer sent = branch();
+    var here = request.toBuilder().setSessionId(sessionId).setBranch(sent).build();
+    ItemsDelta delta = client.getItems(here).getDelta();
+    branch.compareAndSet(sent, delta.getBranch());
+    return delta;
   }
 
   /** All items of the current branch, in order, however many there are. */

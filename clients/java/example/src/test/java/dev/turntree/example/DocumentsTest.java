@@ -36,25 +36,41 @@ class DocumentsTest {
     assertTrue(shown.endsWith("53 tokens in 1 turns\n"), shown);
   }
 
-  /**
-   * The blocks of the README compile, run one after the other, and print what they say they print.
-   */
+  /** The blocks of the README compile, run one after the other, and print what they say. */
   @Test
   void readme(@TempDir Path folder) throws Exception {
+    // Each framework has a class of its own, because their classes have the same names.
+    String[] sections = Files.readString(Path.of("..", "README.md")).split("\n## With ");
+    assertEquals(3, sections.length);
+    run(folder.resolve("client"), sections[0], "");
+    String connect =
+        "import dev.turntree.TurntreeClient;\n"
+            + "var client = TurntreeClient.connect(\"localhost:50051\");\n";
+    for (int index = 1; index < sections.length; index++) {
+      boolean isSpring = sections[index].startsWith("Spring");
+      String model = isSpring ? "SpringAi" : "LangChain4j";
+      String given = connect + "var model = new dev.turntree.example.Answers." + model + "();\n";
+      run(folder.resolve(model), sections[index], given);
+    }
+  }
+
+  private void run(Path folder, String text, String before) throws Exception {
     List<String> expected = new ArrayList<>();
     StringBuilder imports = new StringBuilder();
     StringBuilder body = new StringBuilder();
-    Matcher blocks = BLOCK.matcher(Files.readString(Path.of("..", "README.md")));
+    Matcher blocks = BLOCK.matcher(text);
+    StringBuilder lines = new StringBuilder(before);
     while (blocks.find()) {
-      for (String line : blocks.group(1).split("\n")) {
-        (line.startsWith("import ") ? imports : body).append(line).append('\n');
-        Matcher printed = PRINTED.matcher(line);
-        if (printed.find()) {
-          expected.add(printed.group(1));
-        }
+      lines.append(blocks.group(1));
+    }
+    for (String line : lines.toString().split("\n")) {
+      (line.startsWith("import ") ? imports : body).append(line).append('\n');
+      Matcher printed = PRINTED.matcher(line);
+      if (printed.find()) {
+        expected.add(printed.group(1));
       }
     }
-    assertTrue(expected.size() >= 6, expected.toString());
+    assertTrue(expected.size() >= 3, expected.toString());
     try (Server server = Server.start()) {
       // A token is sent to this machine without TLS too, so the block about it runs here.
       String code =
@@ -64,7 +80,7 @@ class DocumentsTest {
                   + "}\n}\n")
               .replace("localhost:50051", server.address())
               .replace("turntrees://memory.example:443?ca_file=ca.pem", server.address());
-      Path source = folder.resolve("Readme.java");
+      Path source = Files.createDirectory(folder).resolve("Readme.java");
       Files.writeString(source, code);
       String classPath = System.getProperty("java.class.path");
       var compiler = ToolProvider.getSystemJavaCompiler();
@@ -73,13 +89,13 @@ class DocumentsTest {
               null, null, null, "-cp", classPath, "-d", folder.toString(), source.toString());
       assertEquals(0, failed, code);
       var out = new ByteArrayOutputStream();
-      PrintStream before = System.out;
+      PrintStream stdout = System.out;
       System.setOut(new PrintStream(out, true, StandardCharsets.UTF_8));
       try (var loader =
           new URLClassLoader(new URL[] {folder.toUri().toURL()}, getClass().getClassLoader())) {
         loader.loadClass("Readme").getMethod("run").invoke(null);
       } finally {
-        System.setOut(before);
+        System.setOut(stdout);
       }
       assertEquals(expected, out.toString(StandardCharsets.UTF_8).lines().toList());
     }
