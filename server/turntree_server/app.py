@@ -134,6 +134,7 @@ async def _start(engine: SqliteEngine) -> None:
 
 def _load_options(load: LoadLimits) -> list[tuple[str, int]]:
     options = [
+        ("grpc.max_allowed_incoming_connections", load.connections_max),
         ("grpc.max_concurrent_streams", load.streams_max),
         ("grpc.server_handshake_timeout_ms", round(load.handshake_s * 1000)),
     ]

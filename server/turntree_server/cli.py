@@ -15,6 +15,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from turntree_server import __version__
 from turntree_server.app import Server, serve
+from turntree_server.descriptors import allow_open_files
 from turntree_server.engine.sqlite_driver import SQLITE_VERSION, require_sound_sqlite
 from turntree_server.exit_codes import REFUSALS, exit_code_of
 from turntree_server.keys_command import add_keys_command
@@ -51,7 +52,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(arguments: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(serve(read_settings(arguments), _announce))
+    settings = read_settings(arguments)
+    allow_open_files(settings.load)
+    asyncio.run(serve(settings, _announce))
 
 
 def _announce(server: Server) -> None:
