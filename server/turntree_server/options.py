@@ -36,6 +36,17 @@ _LOAD_HELP = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """Takes `--option=--` for an option without a value; argparse itself makes an empty list of it."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, rest = super().parse_known_args(args, namespace)
+        for name, value in vars(parsed).items():
+            if value == []:
+                self.error(f"argument {option_of(name)}: expected one argument")
+        return parsed, rest
+
+
 def add_serve_options(serving: argparse.ArgumentParser) -> None:
     """Add all options."""
     serving.add_argument(

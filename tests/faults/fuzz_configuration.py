@@ -18,7 +18,7 @@ from turntree_server.access.authenticator import Authenticator
 from turntree_server.access.caller import Caller
 from turntree_server.access.keys import KeyRing
 from turntree_server.access.signed_tokens import JwtSettings, SignedTokens
-from turntree_server.options import add_serve_options, read_settings
+from turntree_server.options import Parser, add_serve_options, read_settings
 from turntree_server.settings import Settings
 
 from tests.faults.oracle import INSIDES, Faults, faults
@@ -27,7 +27,7 @@ from tests.support.credentials import AUDIENCE, ISSUER, new_key
 
 def serve_parser() -> argparse.ArgumentParser:
     """The options of `turntree serve`."""
-    parser = argparse.ArgumentParser(prog="turntree serve", exit_on_error=False)
+    parser = Parser(prog="turntree serve", exit_on_error=False)
     add_serve_options(parser)
     return parser
 

@@ -70,6 +70,19 @@ def mounted(image: Path, at: Path) -> Iterator[Path]:
         done("umount", at)
 
 
+@contextmanager
+def small_disk(at: Path, size_bytes: int) -> Iterator[Path]:
+    """A disk in memory with room for so much; skips the test, with the reason, where this user may mount none."""
+    at.mkdir()
+    mounting = run("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", at)
+    if mounting.returncode:
+        pytest.skip(f"the system lets this user mount no file system (it takes root): {mounting.stderr.strip()}")
+    try:
+        yield at
+    finally:
+        done("umount", at)
+
+
 def copy_as_it_is(image: Path, copy: Path) -> None:
     """Copy a disk in one moment, while nobody writes to files on it.
 

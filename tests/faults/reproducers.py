@@ -19,6 +19,8 @@ def reproducers(target: str) -> Iterator[tuple[str, bytes]]:
                 yield "ListSessions", _NO_GOOD_TOKEN + b"\x92\xc4\0" + b"\x91" * depth + b"\0"
         case "settings":
             yield "serve", b"--listen=127.0.0.1:" + b"9" * 5_000  # a traceback: Python reads no number of 4,300 digits
+            for option in ("--connection-age", "--listen", "--keys-file"):
+                yield "serve", f"{option}=--".encode()  # a traceback: argparse makes an empty list of it
         case "credentials":
             header = b'{"alg":"EdDSA","kid":"k"}\n'
             yield "signed", header + b'{"exp":1' + b"0" * 400 + b"," + _CLAIMS.encode() + b"}"  # INTERNAL
