@@ -87,8 +87,8 @@ async def test_the_log_stays_small_beside_watchers_and_slow_readers(tmp_path: Pa
         channel = await stack.enter_async_context(grpc.aio.insecure_channel(server.address))
         stub = SessionServiceStub(channel)
         await writing.add_items("big", [user("Long " * (MIB // 5)) for _ in range(16)])
-        slow = [stub.StreamItems(StreamItemsRequest(session_id="big")) for _ in range(8)]
-        deaf = [stub.Watch(WatchRequest(session_id=f"s{number % WRITERS}")) for number in range(40)]
+        slow: list[Any] = [stub.StreamItems(StreamItemsRequest(session_id="big")) for _ in range(8)]
+        deaf: list[Any] = [stub.Watch(WatchRequest(session_id=f"s{number % WRITERS}")) for number in range(40)]
         for stream in (*slow, *deaf):
             await stream.read()  # and never again
         sessions = [f"s{number}" for number in range(WRITERS)]
