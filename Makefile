@@ -62,9 +62,14 @@ fresh: $(READY) ## Prove that the generated code is that of the protos
 fuzz: $(READY) ## Compare with the Agents SDK on random sequences: SEQUENCES=5000 by default
 	TURNTREE_SEQUENCES=$(or $(SEQUENCES),5000) $(BIN)/python -m pytest tests/parity/test_differential.py -s
 
+.PHONY: fuzz-inputs
+fuzz-inputs: .venv/fuzz ## Search for inputs that break the server, guided by coverage; TURNTREE_FUZZ_SECONDS=600 each
+	$(BIN)/python -m tests.faults.guided --keep
+
 .PHONY: torture
-torture: $(READY) ## Break the server in every way, for three hours or so; TURNTREE_SEED=N plays a run again
+torture: .venv/fuzz ## Break the server in every way, for four hours or so; TURNTREE_SEED=N plays a run again
 	TURNTREE_FAULTS=torture $(BIN)/python -m pytest tests/faults -s
+	TURNTREE_FAULTS=torture $(BIN)/python -m tests.faults.guided --keep
 	TURNTREE_FAULTS=torture $(BIN)/python -m tests.faults.soak
 
 .PHONY: bench
@@ -78,11 +83,15 @@ bench-full: .venv/bench $(MEASURED:%=bench-%) ## Compare the speed at full size:
 bench-%: $(READY)
 	@clients/with-toolchain $* $(MAKE) --no-print-directory -C clients/$* bench TURNTREE=$(CURDIR)/$(BIN)/turntree
 
+.venv/fuzz: $(READY)
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --group fuzz
+	@touch $@
+
 .venv/bench: $(READY)
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --group bench
 	@touch $@
 
 .PHONY: constraints
 constraints: ## Pin the newest versions of everything that is installed
-	VIRTUAL_ENV=.venv $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --upgrade --group dev --group bench \
+	VIRTUAL_ENV=.venv $(BIN)/uv pip compile --quiet --no-header --no-annotate --no-emit-index-url --upgrade --group dev --group fuzz --group bench \
 		'clients/python/pyproject.toml' 'server/pyproject.toml' --all-extras --output-file constraints.txt

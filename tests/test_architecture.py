@@ -143,10 +143,12 @@ ROOMS: Mapping[str, set[str]] = {
         "grpc_health",
         "grpc_reflection",
     },
+    "turntree_server.descriptors": {"turntree_server.settings"},
     "turntree_server.cli": {
         "turntree.errors",
         "turntree_server",
         "turntree_server.app",
+        "turntree_server.descriptors",
         "turntree_server.engine.sqlite_driver",
         "turntree_server.exit_codes",
         "turntree_server.keys_command",

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from turntree.errors import Unavailable
+from turntree.errors import ResourceExhausted, Unavailable
 from turntree.limits import MESSAGE_BYTES_MAX, invalid
 from turntree.v1 import branch_pb2, pipeline_pb2, session_pb2, turn_pb2, usage_pb2
 from turntree.v1.branch_pb2_grpc import add_BranchServiceServicer_to_server
@@ -122,6 +122,8 @@ async def _start(engine: SqliteEngine) -> None:
     """Start an engine. Whoever starts the server may read what no client may: the database library's own words."""
     try:
         await engine.start()
+    except ResourceExhausted as error:
+        raise ResourceExhausted(error.reason, f"cannot open {engine.path}: {error.message}") from error
     except Unavailable as error:
         if isinstance(error.__cause__, DatabaseRefused):
             raise error.__cause__ from None
@@ -134,6 +136,7 @@ async def _start(engine: SqliteEngine) -> None:
 
 def _load_options(load: LoadLimits) -> list[tuple[str, int]]:
     options = [
+        ("grpc.max_allowed_incoming_connections", load.connections_max),
         ("grpc.max_concurrent_streams", load.streams_max),
         ("grpc.server_handshake_timeout_ms", round(load.handshake_s * 1000)),
     ]

@@ -9,17 +9,19 @@ import os
 import platform
 import sys
 from importlib.metadata import version
+from typing import Any
 
 # gRPC reads this when it is loaded. Its own complaint about an address would stand beside ours, which says it better.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from turntree_server import __version__
 from turntree_server.app import Server, serve
+from turntree_server.descriptors import allow_open_files
 from turntree_server.engine.sqlite_driver import SQLITE_VERSION, require_sound_sqlite
 from turntree_server.exit_codes import REFUSALS, exit_code_of
 from turntree_server.keys_command import add_keys_command
 from turntree_server.maintenance import add_commands
-from turntree_server.options import add_serve_options, read_settings
+from turntree_server.options import Parser, add_serve_options, read_settings
 
 
 def main() -> None:
@@ -33,9 +35,9 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="turntree", description="Session memory for AI agents, served over gRPC.")
+    parser = Parser(prog="turntree", description="Session memory for AI agents, served over gRPC.")
     parser.add_argument("--version", action="version", version=f"turntree {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands: Any = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     serving = commands.add_parser("serve", help="serve a database until SIGTERM or SIGINT")
     add_serve_options(serving)
@@ -51,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(arguments: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    asyncio.run(serve(read_settings(arguments), _announce))
+    settings = read_settings(arguments)
+    allow_open_files(settings.load)
+    asyncio.run(serve(settings, _announce))
 
 
 def _announce(server: Server) -> None:

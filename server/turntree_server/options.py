@@ -29,10 +29,22 @@ _LOAD_HELP = {
     "sessions_max": "sessions of one namespace; 0 for no limit",
     "bytes_max": "bytes of one namespace; 0 for no limit",
     "namespaces_max": "namespaces whose databases are open at once",
+    "connections_max": "connections at once; one more is closed at once",
     "streams_max": "calls and streams of one connection at once; more wait at the client",
     "handshake_s": "seconds that a connection may take to be set up",
     "connection_age_s": "seconds after which a connection is closed in good order; 0 for never",
 }
+
+
+class Parser(argparse.ArgumentParser):
+    """Takes `--option=--` for an option without a value; argparse itself makes an empty list of it."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        parsed, rest = super().parse_known_args(args, namespace)
+        for name, value in vars(parsed).items():
+            if value == []:
+                self.error(f"argument {option_of(name)}: expected one argument")
+        return parsed, rest
 
 
 def add_serve_options(serving: argparse.ArgumentParser) -> None:

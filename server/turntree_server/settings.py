@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ LISTEN_DEFAULT = "127.0.0.1:50051"
 GRACE_S_DEFAULT = 10.0
 REQUEST_WINDOW_H_DEFAULT = 24.0
 _REQUEST_WINDOW_H_MAX = 24.0 * 365
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class LoadLimits:
         sessions_max: Sessions of one namespace.
         bytes_max: Bytes of one namespace.
         namespaces_max: Namespaces whose databases are open at once.
+        connections_max: Connections at once, those that are being set up too; one more is closed at once.
         streams_max: Calls and streams of one connection at once; more wait at the client.
         handshake_s: How long a connection may take to be set up, in seconds.
         connection_age_s: After how long a connection is closed in good order, in seconds.
@@ -55,6 +58,7 @@ class LoadLimits:
     sessions_max: int = 0
     bytes_max: int = 0
     namespaces_max: int = 64
+    connections_max: int = 4_096
     streams_max: int = 1_000
     handshake_s: float = 10.0
     connection_age_s: float = 0.0
@@ -64,6 +68,7 @@ class LoadLimits:
             ("calls", 1),
             ("watches", 1),
             ("namespaces", 1),
+            ("connections", 1),
             ("streams", 1),
             ("sessions", 0),
             ("bytes", 0),
@@ -152,6 +157,6 @@ def read_listen(listen: str) -> tuple[str, int]:
         InvalidArgument: FIELD_INVALID.
     """
     host, _, port = listen.rpartition(":")
-    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+    if not host or not _PORT.fullmatch(port) or int(port) > 65535:
         invalid("--listen", listen, "HOST:PORT with a port from 0 to 65535")
     return host, int(port)

@@ -9,9 +9,11 @@ import shutil
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -45,15 +47,25 @@ class FailingServer:
     address: str | None
 
     @classmethod
-    def start(cls, db: Path, fault: str) -> FailingServer:
-        """Start a server on whose database and log a fault is injected: `CALLS:error=NAME:when=N`."""
+    def start(
+        cls, db: Path, fault: str, *, options: Sequence[str] = (), files: Sequence[Path] | None = None
+    ) -> FailingServer:
+        """Start a server on whose files a fault is injected, on database and log by default.
+
+        Args:
+            db: The database; the options may name a folder of databases, of which it is one.
+            fault: `CALLS:error=NAME:when=N`.
+            options: More options of the server.
+            files: The files.
+        """
         calls = fault.partition(":")[0]
+        served = () if "--data-dir" in options else ("--db", db)
         process = subprocess.Popen(
             [
                 *("strace", "-D", "-f", "--seccomp-bpf", "-qqq", "-o", db.with_suffix(".trace")),
-                *("-P", db, "-P", f"{db}-wal"),
+                *(word for file in files or (db, Path(f"{db}-wal")) for word in ("-P", file)),
                 *("-e", f"trace={calls}", "-e", f"inject={fault}"),
-                *(COMMAND, "serve", "--db", db, "--listen", "127.0.0.1:0", "--grace", "5"),
+                *(COMMAND, "serve", *served, "--listen", "127.0.0.1:0", "--grace", "5", *options),
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -72,10 +84,14 @@ class FailingServer:
                 self.process.send_signal(signal.SIGTERM)
             _, said = self.process.communicate(timeout=WITHIN_S)
         finally:
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.communicate()
+            self.kill()
         return self.process.returncode, said
+
+    def kill(self) -> None:
+        """End it, unless it has ended."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
 
     def injected(self) -> int:
         """How many calls were made to fail."""
@@ -90,19 +106,22 @@ class Ledger:
     answered: dict[str, AddItemsResponse] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
 
-    async def write(self, address: str, names: Sequence[str], count: int, *, attempts: int = 1) -> None:
+    async def write(
+        self, address: str, names: Sequence[str], count: int, *, attempts: int = 1, token: str | None = None
+    ) -> None:
         """Make calls from several writers at once. A writer stops when it got no answer to all attempts at a call."""
+        metadata = (("authorization", f"Bearer {token}"),) if token else ()
         async with grpc.aio.insecure_channel(address, options=[("grpc.enable_retries", 0)]) as channel:
-            stub = SessionServiceStub(channel)
-            await asyncio.gather(*(self._write(stub, name, count, attempts) for name in names))
+            add = partial(SessionServiceStub(channel).AddItems, timeout=WITHIN_S, metadata=metadata)
+            await asyncio.gather(*(self._write(add, name, count, attempts) for name in names))
 
-    async def _write(self, stub: object, name: str, count: int, attempts: int) -> None:
+    async def _write(self, add: Callable[..., Any], name: str, count: int, attempts: int) -> None:
         for number in range(count):
             tag = f"call-{name}-{number}"
             self.made.append(tag)
             for _ in range(attempts):
                 try:
-                    self.answered[tag] = await stub.AddItems(_request(tag), timeout=WITHIN_S)  # type: ignore[attr-defined]
+                    self.answered[tag] = await add(_request(tag))
                     break
                 except grpc.aio.AioRpcError as error:
                     self.refused.append(read_refusal(error))

@@ -8,7 +8,7 @@ from string import ascii_letters, digits
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from turntree.v1 import pipeline_pb2
 
@@ -46,6 +46,21 @@ def any_request(name: str, world: World, rng: random.Random) -> bytes:
     return rng.choices(kinds, (1, 1, 3, 6))[0]()
 
 
+def changed_request(name: str, data: bytes, world: World, rng: random.Random) -> bytes:
+    """A request like another one: bytes changed, or random values in fields of what they say, or a new one."""
+    message = pipeline_pb2.PipelineRequest() if name == PIPELINE else RPCS[name].request()
+    try:
+        message.ParseFromString(data)
+    except DecodeError:
+        return any_request(name, world, rng)
+    kinds: tuple[Callable[[], bytes], ...] = (
+        lambda: _random(message, world, rng).SerializeToString(),
+        lambda: _damaged(data, rng),
+        lambda: any_request(name, world, rng),
+    )
+    return rng.choices(kinds, (3, 1, 2))[0]()
+
+
 def names_with(fields: Iterable[str]) -> list[str]:
     """The RPCs whose requests have one of these fields."""
     return [name for name, rpc in RPCS.items() if set(fields) & set(rpc.method.input_type.fields_by_name)]
@@ -53,18 +68,19 @@ def names_with(fields: Iterable[str]) -> list[str]:
 
 def with_another_cursor(name: str, world: World, rng: random.Random) -> bytes:
     """A valid request, but for its cursor."""
-    return _changed(name, CURSORS, lambda: _damaged(world.cursor, rng), world, rng)
+    return with_fields(name, CURSORS, _damaged(world.cursor, rng), world, rng)
 
 
 def with_another_page_token(name: str, world: World, rng: random.Random) -> bytes:
     """A valid request, but for its page token: another RPC's, or one with characters changed, cut or out of order."""
-    return _changed(name, PAGE_TOKENS, lambda: _token(world, rng), world, rng)
+    return with_fields(name, PAGE_TOKENS, _token(world, rng), world, rng)
 
 
-def _changed(name: str, fields: Iterable[str], value: Callable[[], Any], world: World, rng: random.Random) -> bytes:
+def with_fields(name: str, fields: Iterable[str], value: Any, world: World, rng: random.Random) -> bytes:
+    """A valid request, but for those of these fields that it has."""
     request = _valid(name, world, rng)
     for field in set(fields) & set(request.DESCRIPTOR.fields_by_name):
-        setattr(request, field, value())
+        setattr(request, field, value)
     return request.SerializeToString()
 
 

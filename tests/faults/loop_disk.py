@@ -35,11 +35,7 @@ def done(*command: str | Path) -> None:
 
 def require_disks(folder: Path) -> None:
     """Skip the test where no disk can be made, with the reason; a missing command is a failure where CI is set."""
-    if missing := [command for command in COMMANDS if shutil.which(command) is None]:
-        reason = f"a power cut needs {', '.join(missing)}"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    _require(*COMMANDS)
     try:
         image = folder / "probe.img"
         make_disk(image)
@@ -50,6 +46,14 @@ def require_disks(folder: Path) -> None:
             "the system lets this user mount no file system (it takes root and loop devices): docs/reliability.md has"
             f" the rounds that were played where it does ({error})"
         )
+
+
+def _require(*commands: str) -> None:
+    if missing := [command for command in commands if shutil.which(command) is None]:
+        reason = f"a disk of its own needs {', '.join(missing)}"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
 
 
 def make_disk(image: Path) -> None:
@@ -64,6 +68,20 @@ def mounted(image: Path, at: Path) -> Iterator[Path]:
     """Turn a disk on."""
     at.mkdir(exist_ok=True)
     done("mount", "-o", "loop", image, at)
+    try:
+        yield at
+    finally:
+        done("umount", at)
+
+
+@contextmanager
+def small_disk(at: Path, size_bytes: int) -> Iterator[Path]:
+    """A disk in memory with room for so much; skips or fails the test as `require_disks` does."""
+    _require("mount", "umount")
+    at.mkdir()
+    mounting = run("mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "tmpfs", at)
+    if mounting.returncode:
+        pytest.skip(f"the system lets this user mount no file system (it takes root): {mounting.stderr.strip()}")
     try:
         yield at
     finally:

@@ -17,9 +17,11 @@ PAGE = ROOT / "docs" / "reliability.md"
 
 
 def _commit() -> str:
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--exclude=*"]
-    run = subprocess.run(git, capture_output=True, text=True, check=False)
-    return run.stdout.strip() or "unknown"
+    """The commit that is tested, and whether anything but the pages of the docs, as this one, differs from it."""
+    git = ("git", "-C", str(ROOT))
+    run = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    same = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", ":!docs"], check=False).returncode == 0
+    return run.stdout.strip() + ("" if same else "-dirty") or "unknown"
 
 
 _COMMIT = _commit()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import random
+from typing import TypeVar
+
+T = TypeVar("T", int, float)
 
 TORTURE = os.environ.get("TURNTREE_FAULTS") == "torture"
 """Whether all rounds are asked for (`TURNTREE_FAULTS=torture`), and not only a sample of them."""
 
+FUZZ_S = float(os.environ.get("TURNTREE_FUZZ_SECONDS", "600"))
+"""How long random input of each kind is tried when all rounds are asked for, in seconds."""
 
-def rounds(quick: int, torture: int) -> int:
+
+def rounds(quick: T, torture: T) -> T:
     """How many rounds a test goes: the sample, or all of them."""
     return torture if TORTURE else quick
 

@@ -8,14 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from turntree.errors import InvalidArgument
-from turntree_server.options import add_serve_options, read_settings
 from turntree_server.settings import Settings
 
+from tests.faults.fuzz_configuration import read, serve_parser
 from tests.faults.report import tallied
-from tests.faults.rounds import new_seed, rounds
+from tests.faults.rounds import FUZZ_S, new_seed, rounds
 
-TORTURE_S = 600
 VALUES = (
     *(
         "",
@@ -40,13 +38,6 @@ VALUES = (
 )
 
 
-def serve_parser() -> argparse.ArgumentParser:
-    """The options of `turntree serve`."""
-    parser = argparse.ArgumentParser(prog="turntree serve", exit_on_error=False)
-    add_serve_options(parser)
-    return parser
-
-
 def any_line(parser: argparse.ArgumentParser, rng: random.Random) -> list[str]:
     """A command line with some of the options, and values that are right for one of them or for none."""
     line = []
@@ -56,18 +47,6 @@ def any_line(parser: argparse.ArgumentParser, rng: random.Random) -> list[str]:
     return line
 
 
-def read(parser: argparse.ArgumentParser, line: list[str]) -> Settings | str:
-    """The settings that a line asks for, or the name of the option that is refused."""
-    try:
-        arguments = parser.parse_args(line)
-    except argparse.ArgumentError as error:
-        return str(error.argument_name)
-    try:
-        return read_settings(arguments)
-    except InvalidArgument as error:
-        return error.facts["field"] if error.facts["limit"] else "nothing said of what is right"
-
-
 def test_random_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Any command line gives settings, or is refused with the name of an option and what is right for it."""
     monkeypatch.chdir(tmp_path)
@@ -75,7 +54,7 @@ def test_random_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
     rng = random.Random(seed)
     parser = serve_parser()
     options = {option for action in parser._actions for option in action.option_strings}
-    end = time.monotonic() + rounds(0, TORTURE_S)
+    end = time.monotonic() + rounds(0.0, FUZZ_S)
     accepted = 0
     with tallied("random settings", seed) as tally:
         while tally.rounds == 0 or time.monotonic() < end:

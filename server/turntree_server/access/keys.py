@@ -104,7 +104,7 @@ def read_keys(path: Path) -> Sequence[Key]:
         invalid("--keys-file", path, "a file that `turntree keys create` made; there is none")
     except OSError as error:
         invalid("--keys-file", path, f"a file that can be read ({error.strerror})")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         invalid("--keys-file", path, "a file that `turntree keys create` made")
 
 

@@ -134,7 +134,7 @@ class SignedTokens:
             return known
         try:
             caller = self._verified(token)
-        except (jwt.PyJWTError, ValueError, TypeError):
+        except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
             return None
         if len(self._accepted) >= _CACHED_MAX:
             self._accepted.clear()
@@ -176,10 +176,10 @@ def _read_keys(content: bytes) -> dict[Any, _SigningKey]:
     keys: dict[Any, _SigningKey] = {}
     try:
         listed = json.loads(content)["keys"]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return keys
     for jwk in listed if isinstance(listed, list) else ():
         if isinstance(jwk, dict) and jwk.get("use") in (None, "sig"):
-            with contextlib.suppress(jwt.PyJWTError, ValueError, TypeError):
+            with contextlib.suppress(Exception):  # whatever is wrong with one key, the others are read
                 keys[jwk.get("kid")] = _SigningKey(jwt.PyJWK(jwk).key, jwk.get("alg"))
     return keys

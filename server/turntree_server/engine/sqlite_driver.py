@@ -70,12 +70,15 @@ def connect(path: str) -> Connection:
         check_same_thread=False,
         cached_statements=_STATEMENTS_CACHED,
     )
-    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if mode not in ("wal", "memory"):  # SQLite goes on without a word when it cannot write what it has to for this
-        connection.close()
-        raise sqlite3.OperationalError("it cannot be brought into WAL mode, which needs a local disk that works")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    try:
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode not in ("wal", "memory"):  # SQLite goes on without a word when it cannot write what it has to for this
+            raise sqlite3.OperationalError("it cannot be brought into WAL mode, which needs a local disk that works")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    except BaseException:
+        connection.close()  # else the error would keep it, and the file would seem to be in use
+        raise
     return connection
 
 

@@ -80,9 +80,10 @@ def read_page_token(context: Context, request: tuple[Any, ...], page_token: str)
     try:
         packed = base64.urlsafe_b64decode(page_token.encode())
         fingerprint, last = msgspec.msgpack.decode(packed, type=tuple[bytes, tuple[Any, ...]])
-    except ValueError:
-        fingerprint, last = b"", ()
-    if fingerprint != _fingerprint(context, (request, last)):
+        is_ours = fingerprint == _fingerprint(context, (request, last))
+    except (ValueError, RecursionError):  # no token, or one that goes too deep to be ours
+        is_ours = False
+    if not is_ours:
         limit = "next_page_token of the same request"
         raise InvalidArgument(
             ErrorReason.PAGE_TOKEN_INVALID, f"page_token is not {limit}", field="page_token", limit=limit
