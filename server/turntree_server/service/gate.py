@@ -44,6 +44,40 @@ class StoreOfCall:
         return _store.get()
 
 
+class _Admission:
+    """What `Gate.call` gives. Written out, because it is on the way of every call."""
+
+    __slots__ = ("_caller", "_load", "_name", "_stores")
+
+    def __init__(self, load: Load, stores: Stores, caller: Caller, name: str) -> None:
+        self._load = load
+        self._stores = stores
+        self._caller = caller
+        self._name = name
+
+    async def __aenter__(self) -> None:
+        caller = self._caller
+        needed = ROLES[self._name]
+        if not caller.role.covers(needed):
+            message = f"the role '{caller.role}' may not call {self._name}: it needs '{needed}'"
+            raise PermissionDenied(ErrorReason.ROLE_INSUFFICIENT, message, role=caller.role, limit=needed)
+        self._load.begin(caller.credential, is_watch=self._name in WATCHES)
+        try:
+            _store.set(await self._stores.acquire(caller.namespace))
+        except BaseException:
+            self._end()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        try:
+            self._stores.release(self._caller.namespace)
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        self._load.end(self._caller.credential, is_watch=self._name in WATCHES)
+
+
 class Gate:
     """Lets calls in, one by one, and ends streams whose credential ends."""
 
@@ -67,28 +101,14 @@ class Gate:
         """The caller of a stream as of now; see `Authenticator.still`."""
         return self._authenticator.still(caller)
 
-    @asynccontextmanager
-    async def call(self, caller: Caller, name: str) -> AsyncIterator[None]:
-        """Let a call in, count it, and give its handler the store of its caller.
+    def call(self, caller: Caller, name: str) -> _Admission:
+        """Let a call in, count it, and give its handler the store of its caller, for as long as the block runs.
 
         Raises:
             PermissionDenied: ROLE_INSUFFICIENT or NAMESPACE_NOT_SERVED.
             ResourceExhausted: RATE_EXCEEDED, CONCURRENCY_EXCEEDED or OVERLOADED.
         """
-        needed = ROLES[name]
-        if not caller.role.covers(needed):
-            message = f"the role '{caller.role}' may not call {name}: it needs '{needed}'"
-            raise PermissionDenied(ErrorReason.ROLE_INSUFFICIENT, message, role=caller.role, limit=needed)
-        is_watch = name in WATCHES
-        self._load.begin(caller.credential, is_watch=is_watch)
-        try:
-            _store.set(await self._stores.acquire(caller.namespace))
-            try:
-                yield
-            finally:
-                self._stores.release(caller.namespace)
-        finally:
-            self._load.end(caller.credential, is_watch=is_watch)
+        return _Admission(self._load, self._stores, caller, name)
 
     @asynccontextmanager
     async def while_valid(self, caller: Caller) -> AsyncIterator[None]:

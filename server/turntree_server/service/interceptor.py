@@ -46,16 +46,24 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._rooms = Rooms()
+        self._handlers: dict[str, Any] = {}
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        handler: Any = await continuation(handler_call_details)
-        if handler is None or handler_call_details.method.startswith(_OPEN):
-            return handler
-        name = handler_call_details.method.rpartition("/")[2]
+        method = handler_call_details.method
+        led = self._handlers.get(method)
+        if led is None:
+            handler: Any = await continuation(handler_call_details)
+            if handler is None or method.startswith(_OPEN):
+                return handler
+            led = self._handlers[method] = self._led(method.rpartition("/")[2], handler)
+        return led
+
+    def _led(self, name: str, handler: Any) -> Any:
+        """A handler whose calls are led through the gate."""
         read = _tolerant(handler.request_deserializer)
         write = handler.response_serializer
         if handler.request_streaming:
