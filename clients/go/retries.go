@@ -90,25 +90,30 @@ func (r *retries) isFirst() bool {
 }
 
 // pause waits for the time of the next try, or gives the error back when there is to be none.
+//
+// Calls that lost their stream wait for the same new one, which is one request for all of them: it is not charged.
 func (r *retries) pause(ctx context.Context, failure *Error) *Error {
 	if !failure.isRetryable() {
 		return failure
 	}
-	wait := r.waits.wait()
-	if asked := failure.RetryAfter; asked > 0 {
-		wait = time.Duration((1 + rand.Float64()/2) * float64(max(asked, wait)))
+	next, isFree := failure.again, !failure.again.IsZero()
+	if !isFree {
+		wait := r.waits.wait()
+		if asked := failure.RetryAfter; asked > 0 {
+			wait = time.Duration((1 + rand.Float64()/2) * float64(max(asked, wait)))
+		}
+		next = time.Now().Add(wait)
 	}
-	next := time.Now().Add(wait)
 	if r.giveUp.IsZero() {
 		r.giveUp = time.Now().Add(r.retryFor)
 	}
 	if deadline, ok := ctx.Deadline(); ok && !next.Before(deadline) {
 		return failure
 	}
-	if !r.endless && (!next.Before(r.giveUp) || !r.budget.spend()) {
+	if !r.endless && (!next.Before(r.giveUp) || !isFree && !r.budget.spend()) {
 		return failure
 	}
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(time.Until(next))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
