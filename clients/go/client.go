@@ -2,6 +2,7 @@ package turntree
 
 import (
 	"context"
+	"errors"
 	"math"
 	"os"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -37,6 +39,7 @@ const (
 //     retries over all calls; and a server that asks to wait is asked again after that time.
 //   - A context without a deadline gets one of 30 seconds. Streams get none.
 //   - A call that is cancelled happens whole or not at all.
+//   - It shares one stream with the others, and goes alone when it is large or has metadata of its own.
 //
 // Every method fails with an [*Error]. Beyond the reasons that the call lists, its codes are InvalidArgument when a field
 // breaks its rule, with the facts field, value and limit; Unauthenticated and PermissionDenied when the server asks for
@@ -47,7 +50,10 @@ type Client struct {
 	options  options
 	target   string
 	budget   *budget
+	life     context.Context
+	end      context.CancelFunc
 	conn     *grpc.ClientConn
+	pipeline *pipeline
 	sessions turntreepb.SessionServiceClient
 	branches turntreepb.BranchServiceClient
 	turns    turntreepb.TurnServiceClient
@@ -123,6 +129,7 @@ func New(url string, opts ...Option) (*Client, error) {
 			return nil, err
 		}
 	}
+	chosen.token = chosen.token.within(chosen.timeout)
 	if chosen.token != nil && !where.isPrivate() {
 		return nil, invalid(urlField, url, "turntrees://… where there is a token, except on this machine itself")
 	}
@@ -148,6 +155,8 @@ func New(url string, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, invalid(urlField, url, urlForms)
 	}
+	c.life, c.end = context.WithCancel(context.Background())
+	c.pipeline = newPipeline(c.life, c.conn, c.target)
 	c.sessions = turntreepb.NewSessionServiceClient(c.conn)
 	c.branches = turntreepb.NewBranchServiceClient(c.conn)
 	c.turns = turntreepb.NewTurnServiceClient(c.conn)
@@ -157,6 +166,7 @@ func New(url string, opts ...Option) (*Client, error) {
 
 // Close ends the connection, and every call and stream on it.
 func (c *Client) Close() error {
+	c.end()
 	return c.conn.Close()
 }
 
@@ -175,16 +185,29 @@ func (c *Client) unary(
 		defer cancel()
 		ctx = bounded
 	}
-	if message, ok := request.(proto.Message); ok {
-		request = named(message)
-	}
+	message := named(request.(proto.Message))
 	retries := newRetries(c.budget, c.options.retryFor, callDelayMax)
+	mayRenew := c.options.isRenewed
 	for {
-		failure := c.attempt(ctx, func(ctx context.Context) error {
-			return invoke(ctx, method, request, reply, conn, opts...)
+		failure := c.attempt(ctx, func() error {
+			if err := c.pipeline.call(ctx, message, reply.(proto.Message)); !errors.Is(err, errAlone) {
+				return err
+			}
+			ready, err := authorized(ctx, c.options.token)
+			if err != nil {
+				return err
+			}
+			return invoke(ready, method, message, reply, conn, opts...)
 		})
 		if failure == nil {
 			return nil
+		}
+		if c.life.Err() != nil {
+			return failure
+		}
+		if mayRenew && failure.Code == codes.Unauthenticated && !failure.again.IsZero() {
+			mayRenew = false
+			continue // on a stream that is opened with a fresh token
 		}
 		if failure = retries.pause(ctx, failure); failure != nil {
 			return failure
@@ -204,12 +227,9 @@ func (c *Client) stream(
 	return open(ctx, description, conn, method, opts...)
 }
 
-// attempt asks once, with the credential, and notes whether the server answered.
-func (c *Client) attempt(ctx context.Context, ask func(context.Context) error) *Error {
-	ready, err := authorized(ctx, c.options.token)
-	if err == nil {
-		err = ask(ready)
-	}
+// attempt asks once, and notes whether the server answered.
+func (c *Client) attempt(ctx context.Context, ask func() error) *Error {
+	err := ask()
 	if err == nil {
 		c.budget.answered()
 		return nil
@@ -234,11 +254,16 @@ func named(request proto.Message) proto.Message {
 		return request
 	}
 	shallow := message.New()
-	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		shallow.Set(field, value)
-		return true
-	})
-	shallow.SetUnknown(message.GetUnknown())
+	copyFields(shallow, message)
 	shallow.Set(field, protoreflect.ValueOfString(uuid.Must(uuid.NewV7()).String()))
 	return shallow.Interface()
+}
+
+// copyFields gives an empty message what another one holds, without a copy of it.
+func copyFields(to, from protoreflect.Message) {
+	from.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		to.Set(field, value)
+		return true
+	})
+	to.SetUnknown(from.GetUnknown())
 }

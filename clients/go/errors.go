@@ -42,7 +42,8 @@ type Error struct {
 	RetryAfter time.Duration
 
 	cause      error
-	isAnswered bool // whether the server itself said so, with its reason and facts
+	isAnswered bool      // whether the server itself said so of this call, with its reason and facts
+	again      time.Time // when the stream that ended under the call may be opened again; zero when none did
 }
 
 // Error is the message with the reason.
@@ -94,8 +95,14 @@ func stopped(ctx context.Context) *Error {
 
 // fromRPC is the error that a server sent, or the one that describes why there was no answer from it.
 func fromRPC(ctx context.Context, err error, target string) *Error {
+	var lost *streamLost
+	if errors.As(err, &lost) {
+		failure := *fromRPC(context.Background(), lost.cause, target)
+		failure.isAnswered, failure.again = false, lost.again
+		return &failure
+	}
 	var own *Error
-	if errors.As(err, &own) { // of the token's source
+	if errors.As(err, &own) { // of the token's source, or of the client itself
 		return own
 	}
 	sent := status.Convert(err)
@@ -150,6 +157,9 @@ func fromStatus(sent *status.Status) *Error {
 	}
 	if failure != nil {
 		failure.RetryAfter = retryAfter
+		if failure.Code == codes.DeadlineExceeded {
+			failure.cause = context.DeadlineExceeded
+		}
 	}
 	return failure
 }

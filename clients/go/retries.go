@@ -53,24 +53,35 @@ func (b *budget) spend() bool {
 	return true
 }
 
+// growing is a wait that doubles up to its longest, and is random, so that clients do not come all at once.
+type growing struct {
+	next, max time.Duration
+}
+
+// wait gives one.
+func (g *growing) wait() time.Duration {
+	wait := time.Duration((0.5 + rand.Float64()/2) * float64(g.next))
+	g.next = min(2*g.next, g.max)
+	return wait
+}
+
 // retries says whether and when something that failed is tried again.
 type retries struct {
 	budget   *budget
 	retryFor time.Duration
-	delayMax time.Duration
-	delay    time.Duration
+	waits    growing
 	giveUp   time.Time // zero until something fails
 	endless  bool      // once true, it goes on for ever, whatever the budget
 }
 
 func newRetries(budget *budget, retryFor, delayMax time.Duration) *retries {
-	return &retries{budget: budget, retryFor: retryFor, delayMax: delayMax, delay: delayMin}
+	return &retries{budget: budget, retryFor: retryFor, waits: growing{next: delayMin, max: delayMax}}
 }
 
 // succeeded notes that it goes on: the next failure is a first one again.
 func (r *retries) succeeded() {
 	r.giveUp = time.Time{}
-	r.delay = delayMin
+	r.waits.next = delayMin
 }
 
 // isFirst tells whether nothing has failed since the last success.
@@ -79,26 +90,30 @@ func (r *retries) isFirst() bool {
 }
 
 // pause waits for the time of the next try, or gives the error back when there is to be none.
+//
+// Calls that lost their stream wait for the same new one, which is one request for all of them: it is not charged.
 func (r *retries) pause(ctx context.Context, failure *Error) *Error {
 	if !failure.isRetryable() {
 		return failure
 	}
-	wait := time.Duration((0.5 + rand.Float64()/2) * float64(r.delay))
-	if asked := failure.RetryAfter; asked > 0 {
-		wait = time.Duration((1 + rand.Float64()/2) * float64(max(asked, r.delay)))
+	next, isFree := failure.again, !failure.again.IsZero()
+	if !isFree {
+		wait := r.waits.wait()
+		if asked := failure.RetryAfter; asked > 0 {
+			wait = time.Duration((1 + rand.Float64()/2) * float64(max(asked, wait)))
+		}
+		next = time.Now().Add(wait)
 	}
-	r.delay = min(2*r.delay, r.delayMax)
-	next := time.Now().Add(wait)
 	if r.giveUp.IsZero() {
 		r.giveUp = time.Now().Add(r.retryFor)
 	}
 	if deadline, ok := ctx.Deadline(); ok && !next.Before(deadline) {
 		return failure
 	}
-	if !r.endless && (!next.Before(r.giveUp) || !r.budget.spend()) {
+	if !r.endless && (!next.Before(r.giveUp) || !isFree && !r.budget.spend()) {
 		return failure
 	}
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(time.Until(next))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -133,7 +133,7 @@ func readOnce[Request any, Response any](
 			if !reading.isEndless() {
 				return nil, false
 			}
-			return c.ended(), true
+			return ended(c.target), true
 		}
 		if err != nil {
 			return c.failure(ctx, err), true
@@ -155,6 +155,6 @@ func readOnce[Request any, Response any](
 }
 
 // ended is the error of a stream that ended although it never does.
-func (c *Client) ended() *Error {
-	return &Error{Code: codes.Unavailable, Reason: ReasonServerStopping, Message: c.target + ": the stream ended"}
+func ended(target string) *Error {
+	return &Error{Code: codes.Unavailable, Reason: ReasonServerStopping, Message: target + ": the stream ended"}
 }
