@@ -33,7 +33,8 @@ impl Builder {
         self
     }
 
-    /// Sets a function that gives the credential, and is asked for each call and each retry.
+    /// Sets a function that gives the credential. It is asked for each stream that is opened: that on which the calls are
+    /// made, those that are read, and what goes on after one of them was cut or its credential expired.
     ///
     /// When it fails, the call fails with `UNAUTHENTICATED` and the function's own error in the message.
     pub fn token_source<F, Fut, E>(mut self, source: F) -> Self

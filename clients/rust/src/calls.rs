@@ -1,10 +1,13 @@
-//! The unary calls, one method for each.
+//! The calls that have one answer, one method for each.
 
+use prost::Message;
 use tonic::transport::Channel;
 use uuid::Uuid;
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::pipeline_v1::pipeline_call::Request as Call;
+use crate::pipeline_v1::pipeline_reply::Response as Reply;
 use crate::v1::branch_service_client::BranchServiceClient;
 use crate::v1::session_service_client::SessionServiceClient;
 use crate::v1::turn_service_client::TurnServiceClient;
@@ -24,12 +27,41 @@ macro_rules! stub {
 }
 pub(crate) use stub;
 
-/// Writes the methods of a service; `mutates by request_id` for those that need a name.
+/// A request that may travel on the pipeline.
+pub(crate) trait Pipelined: Message + Clone {
+    type Response;
+
+    /// The request as one of the calls of the pipeline.
+    fn into_call(self) -> Call;
+
+    /// The response in a reply; `None` when the reply is another one.
+    fn response(reply: Reply) -> Option<Self::Response>;
+}
+
+/// Writes the methods of a service, each with its name on the pipeline; `mutates by request_id` for those that need a
+/// name of their own.
 macro_rules! calls {
     ($stub:ident: $(
         $(#[$doc:meta])*
-        $method:ident($request:ty) -> $response:ty $(, mutates by $id:ident)?;
+        $method:ident($request:ty) -> $response:ty as $name:ident $(, mutates by $id:ident)?;
     )*) => {
+        $(
+            impl Pipelined for $request {
+                type Response = $response;
+
+                fn into_call(self) -> Call {
+                    Call::$name(self)
+                }
+
+                fn response(reply: Reply) -> Option<$response> {
+                    match reply {
+                        Reply::$name(response) => Some(response),
+                        _ => None,
+                    }
+                }
+            }
+        )*
+
         impl Client {
             $(
                 $(#[$doc])*
@@ -50,56 +82,56 @@ macro_rules! calls {
 
 calls! { SessionServiceClient:
     /// Appends items to a branch, in order, after all that is there: all of them or none.
-    add_items(AddItemsRequest) -> AddItemsResponse, mutates by request_id;
+    add_items(AddItemsRequest) -> AddItemsResponse as AddItems, mutates by request_id;
     /// Reads a branch, or what of it is new to the caller, in parts of about 1 MiB.
-    get_items(GetItemsRequest) -> GetItemsResponse;
+    get_items(GetItemsRequest) -> GetItemsResponse as GetItems;
     /// Removes the newest item of a branch and returns it.
-    pop_item(PopItemRequest) -> PopItemResponse, mutates by request_id;
+    pop_item(PopItemRequest) -> PopItemResponse as PopItem, mutates by request_id;
     /// Replaces the newest items of a branch by others, if the branch is exactly what the caller believes it to be.
-    replace_items(ReplaceItemsRequest) -> ReplaceItemsResponse, mutates by request_id;
+    replace_items(ReplaceItemsRequest) -> ReplaceItemsResponse as ReplaceItems, mutates by request_id;
     /// Removes every item, branch and usage figure of a session; labels and expiry stay.
-    clear_session(ClearSessionRequest) -> ClearSessionResponse, mutates by request_id;
+    clear_session(ClearSessionRequest) -> ClearSessionResponse as ClearSession, mutates by request_id;
     /// Describes one session.
-    get_session(GetSessionRequest) -> GetSessionResponse;
+    get_session(GetSessionRequest) -> GetSessionResponse as GetSession;
     /// Lists sessions, the last active first: one page. [`pages`](Self::pages) reads them all.
-    list_sessions(ListSessionsRequest) -> ListSessionsResponse;
+    list_sessions(ListSessionsRequest) -> ListSessionsResponse as ListSessions;
     /// Sets and removes labels of a session and its expiry, and creates the session if it does not exist.
-    update_session(UpdateSessionRequest) -> UpdateSessionResponse, mutates by request_id;
+    update_session(UpdateSessionRequest) -> UpdateSessionResponse as UpdateSession, mutates by request_id;
     /// Removes a session with all that belongs to it.
-    delete_session(DeleteSessionRequest) -> DeleteSessionResponse, mutates by request_id;
+    delete_session(DeleteSessionRequest) -> DeleteSessionResponse as DeleteSession, mutates by request_id;
 }
 
 calls! { BranchServiceClient:
     /// Forks a branch: the new one shows the source's items up to the chosen point, then goes its own way.
-    create_branch(CreateBranchRequest) -> CreateBranchResponse, mutates by request_id;
+    create_branch(CreateBranchRequest) -> CreateBranchResponse as CreateBranch, mutates by request_id;
     /// Describes one branch.
-    get_branch(GetBranchRequest) -> GetBranchResponse;
+    get_branch(GetBranchRequest) -> GetBranchResponse as GetBranch;
     /// Lists the branches that hold items, the oldest first: one page. [`pages`](Self::pages) reads them all.
-    list_branches(ListBranchesRequest) -> ListBranchesResponse;
+    list_branches(ListBranchesRequest) -> ListBranchesResponse as ListBranches;
     /// Removes a branch with its usage, and every item that no other branch shows. Its id stays reserved.
-    delete_branch(DeleteBranchRequest) -> DeleteBranchResponse, mutates by request_id;
+    delete_branch(DeleteBranchRequest) -> DeleteBranchResponse as DeleteBranch, mutates by request_id;
     /// Finds what two branches share and where they part.
-    compare_branches(CompareBranchesRequest) -> CompareBranchesResponse;
+    compare_branches(CompareBranchesRequest) -> CompareBranchesResponse as CompareBranches;
 }
 
 calls! { TurnServiceClient:
     /// Lists the turns of a branch by their user items: one page. [`pages`](Self::pages) reads them all.
-    list_turns(ListTurnsRequest) -> ListTurnsResponse;
+    list_turns(ListTurnsRequest) -> ListTurnsResponse as ListTurns;
     /// Finds the turns whose user item contains a text: one page. [`pages`](Self::pages) reads them all.
-    search_turns(SearchTurnsRequest) -> SearchTurnsResponse;
+    search_turns(SearchTurnsRequest) -> SearchTurnsResponse as SearchTurns;
     /// Outlines a branch by the types and tools of its items: one page. [`pages`](Self::pages) reads them all.
-    get_conversation_by_turns(GetConversationByTurnsRequest) -> GetConversationByTurnsResponse;
+    get_conversation_by_turns(GetConversationByTurnsRequest) -> GetConversationByTurnsResponse as GetConversationByTurns;
     /// Counts tool calls by turn and tool: one page. [`pages`](Self::pages) reads them all.
-    list_tool_usage(ListToolUsageRequest) -> ListToolUsageResponse;
+    list_tool_usage(ListToolUsageRequest) -> ListToolUsageResponse as ListToolUsage;
 }
 
 calls! { UsageServiceClient:
     /// Records the usage of a branch's current turn, the one its last item belongs to.
-    record_usage(RecordUsageRequest) -> RecordUsageResponse, mutates by request_id;
+    record_usage(RecordUsageRequest) -> RecordUsageResponse as RecordUsage, mutates by request_id;
     /// Adds up the usage of a session, or of one of its branches.
-    get_session_usage(GetSessionUsageRequest) -> GetSessionUsageResponse;
+    get_session_usage(GetSessionUsageRequest) -> GetSessionUsageResponse as GetSessionUsage;
     /// Lists usage by turn, with its JSON details: one page. [`pages`](Self::pages) reads them all.
-    list_turn_usage(ListTurnUsageRequest) -> ListTurnUsageResponse;
+    list_turn_usage(ListTurnUsageRequest) -> ListTurnUsageResponse as ListTurnUsage;
     /// Adds up usage over sessions, in groups: one page. [`pages`](Self::pages) reads them all.
-    summarize_usage(SummarizeUsageRequest) -> SummarizeUsageResponse;
+    summarize_usage(SummarizeUsageRequest) -> SummarizeUsageResponse as SummarizeUsage;
 }

@@ -9,13 +9,20 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 use crate::builder::Builder;
-use crate::error::Error;
+use crate::calls::Pipelined;
+use crate::error::{Code, Error};
+use crate::pipeline::Pipeline;
+use crate::pipeline_v1::pipeline_reply::Response as Reply;
 use crate::retries::{Budget, CALL_DELAY_MAX, Retries, STREAM_DELAY_MAX, after};
 use crate::session_handle::SessionHandle;
 use crate::token::Token;
+use crate::v1::ErrorReason;
 
 /// How far apart two clocks of the same deadline may fire.
 const DEADLINE_SLACK: Duration = Duration::from_millis(20);
+
+/// What is larger goes on its own, so that small calls do not wait behind it.
+const PIPELINED_BYTES_MAX: usize = 1024 * 1024;
 
 /// A connection to a turntree server. Clones share it.
 ///
@@ -26,7 +33,7 @@ const DEADLINE_SLACK: Duration = Duration::from_millis(20);
 /// - A server that is unavailable is tried again for 8 seconds, with growing and random waits and within a budget of
 ///   retries over all calls; and a server that asks to wait is asked again after that time.
 /// - After 30 seconds, the call fails with `DEADLINE_EXCEEDED`. Both times are set with [`Client::builder`].
-/// - Dropping the future of a call cancels it. What it was to do then happens whole or not at all.
+/// - Dropping the future of a call gives it up. What it was to do then happens whole or not at all.
 ///
 /// # Errors
 ///
@@ -47,10 +54,19 @@ pub struct Client {
 #[derive(Debug)]
 struct Connection {
     channel: Channel,
+    pipeline: Pipeline,
     target: String,
     token: Option<Token>,
     budget: Budget,
     retry_for: Duration,
+}
+
+/// Why a call has no response.
+enum Failure {
+    /// Its own error.
+    Call(Error),
+    /// The error of the stream that it shares with others.
+    Stream(Error),
 }
 
 impl Client {
@@ -88,7 +104,8 @@ impl Client {
         timeout: Duration,
         retry_for: Duration,
     ) -> Self {
-        Self { connection: Arc::new(Connection { channel, target, token, budget, retry_for }), timeout }
+        let pipeline = Pipeline::new(channel.clone(), target.clone(), token.clone());
+        Self { connection: Arc::new(Connection { channel, pipeline, target, token, budget, retry_for }), timeout }
     }
 
     pub(crate) fn target(&self) -> &str {
@@ -97,37 +114,70 @@ impl Client {
 
     /// Retries of a stream, which begin when it is first cut.
     pub(crate) fn stream_retries(&self) -> Retries<'_> {
-        let Connection { budget, retry_for, token, .. } = self.connection.as_ref();
-        let may_renew = token.as_ref().is_some_and(Token::is_fresh);
-        Retries::new(budget, *retry_for, STREAM_DELAY_MAX, None).renewing(may_renew)
+        self.retries(STREAM_DELAY_MAX, None)
     }
 
-    /// Makes a unary call: the one way that all of them go.
-    pub(crate) async fn call<Q, R, F, Fut>(&self, request: Q, send: F) -> Result<R, Error>
+    fn retries(&self, delay_max: Duration, deadline: Option<Instant>) -> Retries<'_> {
+        let Connection { budget, retry_for, token, .. } = self.connection.as_ref();
+        let may_renew = token.as_ref().is_some_and(Token::is_fresh);
+        Retries::new(budget, *retry_for, delay_max, deadline).renewing(may_renew)
+    }
+
+    /// Makes a call that has one answer: the one way that all of them go. `send` makes it on its own.
+    pub(crate) async fn call<Q, F, Fut>(&self, request: Q, send: F) -> Result<Q::Response, Error>
     where
-        Q: Clone,
+        Q: Pipelined,
         F: Fn(Channel, Request<Q>) -> Fut,
-        Fut: Future<Output = Result<Response<R>, Status>>,
+        Fut: Future<Output = Result<Response<Q::Response>, Status>>,
     {
-        let Connection { budget, retry_for, .. } = self.connection.as_ref();
+        let Connection { pipeline, retry_for, .. } = self.connection.as_ref();
         let begin = Instant::now();
         let deadline = after(begin, self.timeout);
-        let mut retries =
-            Retries::new(budget, *retry_for, CALL_DELAY_MAX, Some(deadline.min(after(begin, *retry_for))));
+        let mut retries = self.retries(CALL_DELAY_MAX, Some(deadline.min(after(begin, *retry_for))));
+        let size = request.encoded_len();
         loop {
-            let attempt = self.attempt(request.clone(), Some(deadline), &send);
+            let attempt = async {
+                if size <= PIPELINED_BYTES_MAX && pipeline.is_served() {
+                    self.attempt_on_pipeline(request.clone(), size, deadline).await
+                } else {
+                    self.attempt(request.clone(), Some(deadline), &send).await.map_err(Failure::Call)
+                }
+            };
             let Ok(outcome) = time::timeout_at(deadline, attempt).await else {
                 return Err(Error::deadline(self.target(), self.timeout));
             };
             match outcome {
                 Ok(response) => return Ok(response),
                 // The transport has a clock of its own, and calls it a cancelled call.
-                Err(error) if !error.is_from_turntree() && Instant::now() + DEADLINE_SLACK >= deadline => {
+                Err(Failure::Call(error))
+                    if !error.is_from_turntree() && Instant::now() + DEADLINE_SLACK >= deadline =>
+                {
                     return Err(Error::deadline(self.target(), self.timeout));
                 }
-                Err(error) => retries.pause(error).await?,
+                Err(Failure::Call(error)) => retries.pause(error).await?,
+                Err(Failure::Stream(error)) if pipeline.is_served() => retries.join(error, pipeline.opens_at())?,
+                Err(Failure::Stream(_)) => {} // an older server, which is asked for each call on its own
             }
         }
+    }
+
+    /// Asks once, on the stream of all calls, and notes that the server answered.
+    async fn attempt_on_pipeline<Q: Pipelined>(
+        &self,
+        request: Q,
+        size: usize,
+        deadline: Instant,
+    ) -> Result<Q::Response, Failure> {
+        let Connection { pipeline, budget, target, .. } = self.connection.as_ref();
+        let reply = pipeline.call(request.into_call(), size, deadline).await.map_err(Failure::Stream)?;
+        if let Some(Reply::Error(message)) = &reply {
+            return Err(Failure::Call(self.noted(Error::from_message(message, target))));
+        }
+        budget.answered();
+        reply.and_then(Q::response).ok_or_else(|| {
+            let message = format!("{target}: the reply is that of another call");
+            Failure::Call(Error::new(Code::Internal, ErrorReason::Internal, message, []))
+        })
     }
 
     /// Asks once, with the credential and the deadline, and notes whether the server answered.
@@ -160,7 +210,10 @@ impl Client {
 
     /// What a status says, in the words of turntree.
     pub(crate) fn error(&self, status: &Status) -> Error {
-        let error = Error::from_status(status, self.target());
+        self.noted(Error::from_status(status, self.target()))
+    }
+
+    fn noted(&self, error: Error) -> Error {
         if error.is_from_turntree() {
             self.connection.budget.answered();
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use prost::Message;
 pub use tonic::Code;
 use tonic::Status;
 use tonic_types::StatusExt;
@@ -117,6 +118,17 @@ impl Error {
     pub(crate) fn deadline(target: &str, timeout: Duration) -> Self {
         let message = format!("{target}: no answer in {timeout:?}");
         Self::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message, [])
+    }
+
+    /// The error of a stream that ended although it never does.
+    pub(crate) fn ended(target: &str) -> Self {
+        Self::new(Code::Unavailable, ErrorReason::ServerStopping, format!("{target}: the stream ended"), [])
+    }
+
+    /// The error of a call among others on a stream, which is what the status of a call on its own would be.
+    pub(crate) fn from_message(message: &tonic_types::Status, target: &str) -> Self {
+        let details = message.encode_to_vec().into();
+        Self::from_status(&Status::with_details(message.code.into(), &message.message, details), target)
     }
 
     /// The error that a server sent, or the one that describes why there was no answer from it.

@@ -19,7 +19,9 @@ mod builder;
 mod calls;
 mod client;
 mod error;
+mod lane;
 mod pages;
+mod pipeline;
 mod responses;
 mod resuming;
 mod retries;
@@ -27,6 +29,9 @@ mod seen_turns;
 mod session_handle;
 mod token;
 
+#[allow(clippy::all, clippy::pedantic, dead_code, missing_docs)]
+#[rustfmt::skip]
+mod pipeline_v1;
 #[allow(clippy::all, clippy::pedantic, missing_docs)]
 #[rustfmt::skip]
 pub mod v1;

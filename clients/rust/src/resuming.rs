@@ -8,7 +8,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::calls::stub;
 use crate::client::Client;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::responses::Responses;
 use crate::seen_turns::SeenTurns;
 use crate::v1::session_service_client::SessionServiceClient;
@@ -72,10 +72,10 @@ impl Client {
                                 Taken::Known => retries.succeeded(),
                                 Taken::Stale(response) => yield response,
                                 Taken::Broken => {
-                                    Err(cut.take().unwrap_or_else(|| ended(client.target())))?;
+                                    Err(cut.take().unwrap_or_else(|| Error::ended(client.target())))?;
                                 }
                             },
-                            Ok(None) if R::IS_ENDLESS => break ended(client.target()),
+                            Ok(None) if R::IS_ENDLESS => break Error::ended(client.target()),
                             Ok(None) => return,
                             Err(status) => break client.error(&status),
                         }
@@ -90,11 +90,6 @@ impl Client {
             }
         })
     }
-}
-
-/// The error of a stream that ended although it never does.
-fn ended(target: &str) -> Error {
-    Error::new(Code::Unavailable, ErrorReason::ServerStopping, format!("{target}: the stream ended"), [])
 }
 
 /// What a response is to the reader of a stream.

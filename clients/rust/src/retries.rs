@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::{self, Instant};
 
 use crate::error::{Code, Error};
+use crate::v1::ErrorReason;
 
 /// How long a call, or a stream, that finds the server unavailable is tried again.
 pub(crate) const RETRY_FOR_DEFAULT: Duration = Duration::from_secs(8);
@@ -57,13 +58,37 @@ impl Budget {
     }
 }
 
+/// Waits that grow, and that differ from one client to the next.
+pub(crate) struct Backoff {
+    delay: Duration,
+    delay_max: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new(delay_max: Duration) -> Self {
+        Self { delay: DELAY_MIN, delay_max }
+    }
+
+    /// Begins with short waits again.
+    pub(crate) fn reset(&mut self) {
+        self.delay = DELAY_MIN;
+    }
+
+    /// The next wait, or a longer one if the server asks for that.
+    pub(crate) fn next(&mut self, asked: Duration) -> Duration {
+        let own = self.delay.mul_f64(0.5 + fastrand::f64() / 2.0);
+        let wait = if asked.is_zero() { own } else { asked.max(self.delay).mul_f64(1.0 + fastrand::f64() / 2.0) };
+        self.delay = (2 * self.delay).min(self.delay_max);
+        wait
+    }
+}
+
 /// Whether and when something that failed is tried again.
 pub(crate) struct Retries<'a> {
     budget: &'a Budget,
     retry_for: Option<Duration>,
     deadline: Option<Instant>,
-    delay_max: Duration,
-    delay: Duration,
+    backoff: Backoff,
     give_up: Option<Instant>,
     may_renew: bool,
     is_first_failure: bool,
@@ -76,8 +101,7 @@ impl<'a> Retries<'a> {
             budget,
             retry_for: Some(retry_for),
             deadline,
-            delay_max,
-            delay: DELAY_MIN,
+            backoff: Backoff::new(delay_max),
             give_up: None,
             may_renew: false,
             is_first_failure: true,
@@ -92,7 +116,7 @@ impl<'a> Retries<'a> {
     /// Notes that it goes on: the next failure is a first one again.
     pub(crate) fn succeeded(&mut self) {
         self.give_up = None;
-        self.delay = DELAY_MIN;
+        self.backoff.reset();
         self.is_first_failure = true;
     }
 
@@ -103,29 +127,41 @@ impl<'a> Retries<'a> {
 
     /// Waits for the time of the next try, or gives the error back when there is to be none.
     pub(crate) async fn pause(&mut self, error: Error) -> Result<(), Error> {
-        let renews = error.code() == Code::Unauthenticated && self.may_renew && self.is_first_failure;
-        self.is_first_failure = false;
-        let Some(asked) = error.retry_delay().or(renews.then_some(Duration::ZERO)) else { return Err(error) };
-        let own = self.delay.mul_f64(0.5 + fastrand::f64() / 2.0);
-        let wait = if asked.is_zero() { own } else { asked.max(self.delay).mul_f64(1.0 + fastrand::f64() / 2.0) };
-        self.delay = (2 * self.delay).min(self.delay_max);
-        if let Some(retry_for) = self.retry_for {
-            let now = Instant::now();
-            let give_up = *self.give_up.get_or_insert(after(now, retry_for));
-            let give_up = self.deadline.map_or(give_up, |deadline| deadline.min(give_up));
-            if after(now, wait) >= give_up || !self.budget.spend() {
-                return Err(error);
-            }
+        let Some(asked) = self.delay(&error) else { return Err(error) };
+        let wait = self.backoff.next(asked);
+        if self.retry_for.is_some() && (self.is_late(after(Instant::now(), wait)) || !self.budget.spend()) {
+            return Err(error);
         }
         time::sleep(wait).await;
         Ok(())
+    }
+
+    /// Agrees to a next try at an instant that is the same for all who failed together, or gives the error back. It
+    /// takes nothing from the budget, because what is tried then is one thing for all of them.
+    pub(crate) fn join(&mut self, error: Error, at: Instant) -> Result<(), Error> {
+        if self.delay(&error).is_none() || self.is_late(at) { Err(error) } else { Ok(()) }
+    }
+
+    /// How long to wait at least before the next try, if there is to be one.
+    fn delay(&mut self, error: &Error) -> Option<Duration> {
+        // A token that was refused may have expired; where there was none to be had, there is none now.
+        let is_refused = error.code() == Code::Unauthenticated && error.reason() == ErrorReason::CredentialInvalid;
+        let renews = is_refused && self.may_renew && self.is_first_failure;
+        self.is_first_failure = false;
+        error.retry_delay().or(renews.then_some(Duration::ZERO))
+    }
+
+    /// Whether a try at this instant comes too late.
+    fn is_late(&mut self, at: Instant) -> bool {
+        let Some(retry_for) = self.retry_for else { return false };
+        let give_up = *self.give_up.get_or_insert_with(|| after(Instant::now(), retry_for));
+        at >= self.deadline.map_or(give_up, |deadline| deadline.min(give_up))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::v1::ErrorReason;
 
     fn failure() -> Error {
         Error::unreachable("h:1", "gone")
@@ -157,6 +193,7 @@ mod tests {
         let budget = Budget::new();
         let mut retries = Retries::new(&budget, Duration::from_secs(8), CALL_DELAY_MAX, None);
         tries(&mut retries).await;
+        time::sleep(CALL_DELAY_MAX).await; // beyond the last wait, which might have been a short one
         assert!(retries.pause(failure()).await.is_err());
         retries.succeeded();
         assert!(retries.pause(failure()).await.is_ok());

@@ -1,4 +1,4 @@
-//! The credential of a client: a text, or a function that gives a fresh one for every call.
+//! The credential of a client: a text, or a function that gives a fresh one whenever it is asked.
 
 use std::env;
 use std::error::Error as StdError;
@@ -51,7 +51,7 @@ impl Token {
         env::var(VARIABLE).ok().filter(|token| !token.is_empty()).map(Self::Text)
     }
 
-    /// Whether each call may show another token.
+    /// Whether it may be another token each time.
     pub(crate) fn is_fresh(&self) -> bool {
         matches!(self, Self::Source(_))
     }
@@ -91,7 +91,7 @@ fn header(token: &str) -> Result<MetadataValue<Ascii>, Error> {
 mod tests {
     use super::*;
 
-    /// A token is sent as a bearer's, and a source is asked for each call.
+    /// A token is sent as a bearer's, and a source is asked each time.
     #[tokio::test]
     async fn bearer() {
         let text = Token::Text("t1".to_owned());

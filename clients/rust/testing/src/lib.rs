@@ -19,10 +19,18 @@ use tempfile::TempDir;
 
 const STARTED_WITHIN: Duration = Duration::from_mins(1);
 
+const WITHOUT_PIPELINE: &str = "
+import sys
+from turntree_server import app, cli
+app.add_PipelineServiceServicer_to_server = lambda *_: None
+sys.exit(cli.main())
+";
+
 /// A running `turntree serve` on a database in a temporary folder. It is killed when it goes out of scope.
 #[derive(Debug)]
 pub struct Server {
     folder: TempDir,
+    command: fn() -> Command,
     options: Vec<String>,
     process: Child,
     address: String,
@@ -46,10 +54,29 @@ impl Server {
     /// When the server does not say in a minute that it answers.
     #[must_use]
     pub fn start_with(options: impl FnOnce(&Path) -> Vec<String>) -> Self {
+        Self::run(|| Command::new(turntree()), options)
+    }
+
+    /// Starts a server on a new database that does not know the pipeline.
+    ///
+    /// # Panics
+    ///
+    /// When the server does not say in a minute that it answers.
+    #[must_use]
+    pub fn start_without_pipeline() -> Self {
+        let command = || {
+            let mut python = Command::new(turntree().with_file_name("python"));
+            python.args(["-c", WITHOUT_PIPELINE]);
+            python
+        };
+        Self::run(command, |_| Vec::new())
+    }
+
+    fn run(command: fn() -> Command, options: impl FnOnce(&Path) -> Vec<String>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let options = options(folder.path());
-        let (process, address) = launch(folder.path(), &options, "127.0.0.1:0");
-        Self { folder, options, process, address }
+        let (process, address) = launch(command(), folder.path(), &options, "127.0.0.1:0");
+        Self { folder, command, options, process, address }
     }
 
     /// Where it listens, as `127.0.0.1:PORT`.
@@ -80,7 +107,7 @@ impl Server {
     ///
     /// When the server does not say in a minute that it answers.
     pub fn start_again(&mut self) {
-        (self.process, _) = launch(self.folder.path(), &self.options, &self.address);
+        (self.process, _) = launch((self.command)(), self.folder.path(), &self.options, &self.address);
     }
 }
 
@@ -101,9 +128,9 @@ pub fn turntree() -> PathBuf {
     PathBuf::from(env::var_os("TURNTREE").expect("TURNTREE names the turntree command"))
 }
 
-fn launch(folder: &Path, options: &[String], listen: &str) -> (Child, String) {
+fn launch(mut command: Command, folder: &Path, options: &[String], listen: &str) -> (Child, String) {
     let log = folder.join("server.log");
-    let mut process = Command::new(turntree())
+    let mut process = command
         .arg("serve")
         .arg("--db")
         .arg(folder.join("conversations.db"))
