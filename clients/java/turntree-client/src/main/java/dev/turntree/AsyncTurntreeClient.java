@@ -58,6 +58,7 @@ import dev.turntree.v1.WatchResponse;
 import io.grpc.MethodDescriptor;
 import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executor;
 import java.util.concurrent.Flow;
 
 /**
@@ -69,16 +70,28 @@ public final class AsyncTurntreeClient {
   private final Connection connection;
   private final Duration timeout;
   private final Duration retryFor;
+  private final Executor completing;
 
   AsyncTurntreeClient(Connection connection, Duration timeout, Duration retryFor) {
+    this(connection, timeout, retryFor, connection.workers);
+  }
+
+  private AsyncTurntreeClient(
+      Connection connection, Duration timeout, Duration retryFor, Executor completing) {
     this.connection = connection;
     this.timeout = timeout;
     this.retryFor = retryFor;
+    this.completing = completing;
   }
 
   AsyncTurntreeClient withTimeout(Duration other) {
     return new AsyncTurntreeClient(
-        connection, TurntreeClientBuilder.checked("timeout", other), retryFor);
+        connection, TurntreeClientBuilder.checked("timeout", other), retryFor, completing);
+  }
+
+  /** The same calls for threads that do nothing with the futures but wait for them. */
+  AsyncTurntreeClient forWaiting() {
+    return new AsyncTurntreeClient(connection, timeout, retryFor, connection.pipeline::wake);
   }
 
   Connection connection() {
@@ -87,7 +100,7 @@ public final class AsyncTurntreeClient {
 
   private <Q extends Message, A> CompletableFuture<A> call(
       MethodDescriptor<Q, A> method, Q request) {
-    return UnaryCall.start(connection, method, request, timeout, retryFor);
+    return UnaryCall.start(connection, method, request, timeout, retryFor, completing);
   }
 
   /** Appends items to a branch, in order, after all that is there: all of them or none. */

@@ -13,8 +13,11 @@ import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
 import java.io.File;
 import java.io.IOException;
 import java.util.concurrent.Executor;
+import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.SynchronousQueue;
+import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
@@ -23,18 +26,27 @@ import org.jspecify.annotations.Nullable;
 final class Connection implements AutoCloseable {
   private static final int WINDOW_BYTES = 4 << 20;
   private static final int CONNECT_MILLIS_MAX = 4_000;
+  private static final int IDLE_SECONDS_MAX = 10;
 
   final ManagedChannel channel;
   final String target;
   final CallOptions options;
   final Retries.Budget budget = new Retries.Budget();
   final ScheduledExecutorService timer =
-      Executors.newSingleThreadScheduledExecutor(
-          work -> {
-            Thread thread = new Thread(work, "turntree-timer");
-            thread.setDaemon(true);
-            return thread;
-          });
+      Executors.newSingleThreadScheduledExecutor(work -> daemon(work, "turntree-timer"));
+
+  /** Runs what may block: functions that give tokens, and what waits for futures. */
+  final ExecutorService workers =
+      new ThreadPoolExecutor(
+          0,
+          Integer.MAX_VALUE,
+          IDLE_SECONDS_MAX,
+          TimeUnit.SECONDS,
+          new SynchronousQueue<>(),
+          work -> daemon(work, "turntree-worker"),
+          (work, closed) -> work.run());
+
+  final Pipeline pipeline = new Pipeline(this);
   private volatile boolean isClosed;
 
   Connection(Address address, @Nullable Supplier<String> token) {
@@ -46,7 +58,7 @@ final class Connection implements AutoCloseable {
     options =
         token == null
             ? CallOptions.DEFAULT
-            : CallOptions.DEFAULT.withCallCredentials(new Bearer(token));
+            : CallOptions.DEFAULT.withCallCredentials(new Bearer(token, workers));
     channel =
         NettyChannelBuilder.forAddress(address.host(), address.port(), credentials(address))
             .disableRetry()
@@ -59,6 +71,12 @@ final class Connection implements AutoCloseable {
             .keepAliveTimeout(2, TimeUnit.SECONDS)
             .keepAliveWithoutCalls(true)
             .build();
+  }
+
+  private static Thread daemon(Runnable work, String name) {
+    Thread thread = new Thread(work, name);
+    thread.setDaemon(true);
+    return thread;
   }
 
   private static ChannelCredentials credentials(Address address) {
@@ -84,7 +102,7 @@ final class Connection implements AutoCloseable {
 
   /** The error of what is still asked of a client that was closed, or null. */
   @Nullable TurntreeException closedError() {
-    return isClosed ? Statuses.stopped("the client was closed") : null;
+    return isClosed ? Statuses.closed() : null;
   }
 
   void after(long nanos, Runnable work) {
@@ -96,22 +114,26 @@ final class Connection implements AutoCloseable {
   @Override
   public void close() {
     isClosed = true;
+    pipeline.close();
     channel.shutdownNow();
     timer.shutdown();
+    workers.shutdown();
   }
 
   private static final class Bearer extends CallCredentials {
     private static final Metadata.Key<String> KEY =
         Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
     private final Supplier<String> token;
+    private final Executor workers;
 
-    Bearer(Supplier<String> token) {
+    Bearer(Supplier<String> token, Executor workers) {
       this.token = token;
+      this.workers = workers;
     }
 
     @Override
     public void applyRequestMetadata(RequestInfo info, Executor executor, MetadataApplier applier) {
-      executor.execute(
+      workers.execute(
           () -> {
             try {
               Metadata headers = new Metadata();

@@ -1,6 +1,7 @@
 package dev.turntree;
 
 import java.time.Duration;
+import java.util.Optional;
 import java.util.concurrent.ThreadLocalRandom;
 
 /** Whether and when something that failed is tried again: later and later, at times of its own. */
@@ -8,13 +9,11 @@ final class Retries {
   static final Duration CALL_DELAY_MAX = Duration.ofSeconds(1);
   static final Duration STREAM_DELAY_MAX = Duration.ofSeconds(2);
   static final long NEVER = -1;
-  private static final long DELAY_MIN_NANOS = 100_000_000;
 
   private final Budget budget;
   private final long retryForNanos;
   private final long deadlineNanos;
-  private final long delayMaxNanos;
-  private long delayNanos = DELAY_MIN_NANOS;
+  private final Backoff backoff;
   private long failedAtNanos;
   private boolean isFailing;
   private boolean isEndless;
@@ -23,14 +22,14 @@ final class Retries {
   Retries(Budget budget, Duration retryFor, Duration delayMax, Duration timeout) {
     this.budget = budget;
     this.retryForNanos = retryFor.toNanos();
-    this.delayMaxNanos = delayMax.toNanos();
+    this.backoff = new Backoff(delayMax);
     this.deadlineNanos = System.nanoTime() + timeout.toNanos();
   }
 
   /** It goes on: the next failure is a first one again. */
   void succeeded() {
     isFailing = false;
-    delayNanos = DELAY_MIN_NANOS;
+    backoff.reset();
   }
 
   /** Goes on for ever from now on, at the pace of the longest wait, whatever the budget. */
@@ -43,24 +42,49 @@ final class Retries {
     if (!error.isRetryable()) {
       return NEVER;
     }
-    double random = ThreadLocalRandom.current().nextDouble();
-    long own = (long) (delayNanos * (0.5 + random / 2));
-    long wait =
-        error
-            .retryAfter()
-            .map(asked -> (long) (Math.max(asked.toNanos(), delayNanos) * (1 + random / 2)))
-            .orElse(own);
-    delayNanos = Math.min(2 * delayNanos, delayMaxNanos);
+    long wait = backoff.nextNanos(error.retryAfter());
     if (isEndless) {
       return wait;
     }
+    return isInTime(wait) && budget.spend() ? wait : NEVER;
+  }
+
+  /** Whether there is still time to try again after a wait, in nanoseconds. */
+  boolean isInTime(long wait) {
     long now = System.nanoTime();
     if (!isFailing) {
       isFailing = true;
       failedAtNanos = now;
     }
-    boolean isTooLate = now - failedAtNanos + wait >= retryForNanos;
-    return isTooLate || now + wait - deadlineNanos >= 0 || !budget.spend() ? NEVER : wait;
+    return now - failedAtNanos + wait < retryForNanos && now + wait - deadlineNanos < 0;
+  }
+
+  /** Waits that grow, at times of their own. */
+  static final class Backoff {
+    private static final long MIN_NANOS = 100_000_000;
+
+    private final long maxNanos;
+    private long delayNanos = MIN_NANOS;
+
+    Backoff(Duration max) {
+      maxNanos = max.toNanos();
+    }
+
+    void reset() {
+      delayNanos = MIN_NANOS;
+    }
+
+    /** The next wait, in nanoseconds: not shorter than one that the server asked for. */
+    long nextNanos(Optional<Duration> asked) {
+      double random = ThreadLocalRandom.current().nextDouble();
+      long own = (long) (delayNanos * (0.5 + random / 2));
+      long wait =
+          asked
+              .map(time -> (long) (Math.max(time.toNanos(), delayNanos) * (1 + random / 2)))
+              .orElse(own);
+      delayNanos = Math.min(2 * delayNanos, maxNanos);
+      return wait;
+    }
   }
 
   /**

@@ -102,7 +102,12 @@ final class Statuses {
     }
   }
 
-  /** The error of a stream that ended although it never does, and of a client that was closed. */
+  /** The error of what is still asked of a client that was closed. */
+  static TurntreeException closed() {
+    return stopped("the client was closed");
+  }
+
+  /** The error of a stream that ended although it never does. */
   static TurntreeException stopped(String message) {
     return new TurntreeException(
         Status.Code.UNAVAILABLE,

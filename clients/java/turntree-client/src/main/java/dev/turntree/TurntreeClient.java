@@ -52,6 +52,7 @@ import dev.turntree.v1.UpdateSessionResponse;
 import dev.turntree.v1.WatchRequest;
 import dev.turntree.v1.WatchResponse;
 import java.time.Duration;
+import java.util.concurrent.CompletableFuture;
 import java.util.function.Function;
 
 /**
@@ -65,9 +66,11 @@ import java.util.function.Function;
  */
 public final class TurntreeClient implements AutoCloseable {
   private final AsyncTurntreeClient async;
+  private final AsyncTurntreeClient waiting;
 
   TurntreeClient(AsyncTurntreeClient async) {
     this.async = async;
+    this.waiting = async.forWaiting();
   }
 
   /**
@@ -111,6 +114,14 @@ public final class TurntreeClient implements AutoCloseable {
     return () -> new Pages<>(list, first);
   }
 
+  private <A> A await(CompletableFuture<A> future) {
+    try {
+      return UnaryCall.await(future);
+    } finally {
+      async.connection().pipeline.woken();
+    }
+  }
+
   /** Ends the connection; calls and streams that are under way fail. */
   @Override
   public void close() {
@@ -119,113 +130,113 @@ public final class TurntreeClient implements AutoCloseable {
 
   /** Appends items to a branch, in order, after all that is there: all of them or none. */
   public AddItemsResponse addItems(AddItemsRequest request) {
-    return UnaryCall.await(async.addItems(request));
+    return await(waiting.addItems(request));
   }
 
   /** Reads a branch, or what of it is new to the caller, in parts of about 1 MiB. */
   public GetItemsResponse getItems(GetItemsRequest request) {
-    return UnaryCall.await(async.getItems(request));
+    return await(waiting.getItems(request));
   }
 
   /** Removes the newest item of a branch and returns it. */
   public PopItemResponse popItem(PopItemRequest request) {
-    return UnaryCall.await(async.popItem(request));
+    return await(waiting.popItem(request));
   }
 
   /** Replaces the newest items of a branch, if it is exactly what the caller believes it to be. */
   public ReplaceItemsResponse replaceItems(ReplaceItemsRequest request) {
-    return UnaryCall.await(async.replaceItems(request));
+    return await(waiting.replaceItems(request));
   }
 
   /** Removes every item, branch and usage figure of a session; labels and expiry stay. */
   public ClearSessionResponse clearSession(ClearSessionRequest request) {
-    return UnaryCall.await(async.clearSession(request));
+    return await(waiting.clearSession(request));
   }
 
   /** Describes one session. */
   public GetSessionResponse getSession(GetSessionRequest request) {
-    return UnaryCall.await(async.getSession(request));
+    return await(waiting.getSession(request));
   }
 
   /** Lists sessions, the last active first: one page. */
   public ListSessionsResponse listSessions(ListSessionsRequest request) {
-    return UnaryCall.await(async.listSessions(request));
+    return await(waiting.listSessions(request));
   }
 
   /** Sets and removes labels of a session and its expiry, and creates it if it does not exist. */
   public UpdateSessionResponse updateSession(UpdateSessionRequest request) {
-    return UnaryCall.await(async.updateSession(request));
+    return await(waiting.updateSession(request));
   }
 
   /** Removes a session with all that belongs to it. */
   public DeleteSessionResponse deleteSession(DeleteSessionRequest request) {
-    return UnaryCall.await(async.deleteSession(request));
+    return await(waiting.deleteSession(request));
   }
 
   /** Forks a branch: the new one shows the items up to a point, then goes its own way. */
   public CreateBranchResponse createBranch(CreateBranchRequest request) {
-    return UnaryCall.await(async.createBranch(request));
+    return await(waiting.createBranch(request));
   }
 
   /** Describes one branch. */
   public GetBranchResponse getBranch(GetBranchRequest request) {
-    return UnaryCall.await(async.getBranch(request));
+    return await(waiting.getBranch(request));
   }
 
   /** Lists the branches that hold items, the oldest first: one page. */
   public ListBranchesResponse listBranches(ListBranchesRequest request) {
-    return UnaryCall.await(async.listBranches(request));
+    return await(waiting.listBranches(request));
   }
 
   /** Removes a branch, and every item that no other branch shows. Its id stays reserved. */
   public DeleteBranchResponse deleteBranch(DeleteBranchRequest request) {
-    return UnaryCall.await(async.deleteBranch(request));
+    return await(waiting.deleteBranch(request));
   }
 
   /** Finds what two branches share and where they part. */
   public CompareBranchesResponse compareBranches(CompareBranchesRequest request) {
-    return UnaryCall.await(async.compareBranches(request));
+    return await(waiting.compareBranches(request));
   }
 
   /** Lists the turns of a branch by their user items: one page. */
   public ListTurnsResponse listTurns(ListTurnsRequest request) {
-    return UnaryCall.await(async.listTurns(request));
+    return await(waiting.listTurns(request));
   }
 
   /** Finds the turns whose user item contains a text: one page. */
   public SearchTurnsResponse searchTurns(SearchTurnsRequest request) {
-    return UnaryCall.await(async.searchTurns(request));
+    return await(waiting.searchTurns(request));
   }
 
   /** Outlines a branch by the types and tools of its items: one page. */
   public GetConversationByTurnsResponse getConversationByTurns(
       GetConversationByTurnsRequest request) {
-    return UnaryCall.await(async.getConversationByTurns(request));
+    return await(waiting.getConversationByTurns(request));
   }
 
   /** Counts tool calls by turn and tool: one page. */
   public ListToolUsageResponse listToolUsage(ListToolUsageRequest request) {
-    return UnaryCall.await(async.listToolUsage(request));
+    return await(waiting.listToolUsage(request));
   }
 
   /** Records the usage of a branch's current turn, the one its last item belongs to. */
   public RecordUsageResponse recordUsage(RecordUsageRequest request) {
-    return UnaryCall.await(async.recordUsage(request));
+    return await(waiting.recordUsage(request));
   }
 
   /** Adds up the usage of a session, or of one of its branches. */
   public GetSessionUsageResponse getSessionUsage(GetSessionUsageRequest request) {
-    return UnaryCall.await(async.getSessionUsage(request));
+    return await(waiting.getSessionUsage(request));
   }
 
   /** Lists usage by turn, with its JSON details: one page. */
   public ListTurnUsageResponse listTurnUsage(ListTurnUsageRequest request) {
-    return UnaryCall.await(async.listTurnUsage(request));
+    return await(waiting.listTurnUsage(request));
   }
 
   /** Adds up usage over sessions, in groups: one page. */
   public SummarizeUsageResponse summarizeUsage(SummarizeUsageRequest request) {
-    return UnaryCall.await(async.summarizeUsage(request));
+    return await(waiting.summarizeUsage(request));
   }
 
   /**

@@ -24,7 +24,10 @@ public final class TurntreeClientBuilder {
     return token(() -> text);
   }
 
-  /** A function that gives a fresh credential for each call. */
+  /**
+   * A function that gives a fresh credential for each stream of calls, which is opened again when
+   * the server no longer takes the one that it was opened with.
+   */
   public TurntreeClientBuilder token(Supplier<String> source) {
     token = source;
     return this;

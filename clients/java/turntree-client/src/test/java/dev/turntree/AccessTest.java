@@ -124,7 +124,7 @@ class AccessTest {
     }
   }
 
-  /** A function gives a fresh token for each call. */
+  /** A function gives a fresh token, for each stream of calls. */
   @Test
   void freshTokens() {
     AtomicInteger asked = new AtomicInteger();
