@@ -185,7 +185,8 @@ export class Pipeline {
     const call = this.#calls.get(callId);
     if (call === undefined) return; // its caller has left
     if (response.case === "error") call.reject(fromConnectError(errorOf(response.value), this.#target));
-    else call.resolve(response.value);
+    else if (response.case !== undefined) call.resolve(response.value);
+    else call.reject(new TurntreeError("INTERNAL", ErrorReason.INTERNAL, `${this.#target}: a reply has no answer`));
   }
 
   /** Forget a stream that ended or could not be opened, and tell those who wait for answers from it. */
