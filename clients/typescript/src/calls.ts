@@ -1,19 +1,18 @@
 import { create, toBinary, type DescMessage, type MessageInitShape, type MessageShape } from "@bufbuild/protobuf";
 import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
-import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { parseAddress } from "./address.js";
+import { Connection } from "./connection.js";
 import { closed, fromConnectError, invalid, TurntreeError } from "./errors.js";
+import { Broken, NotCarried, Pipeline } from "./pipeline.js";
 import { newRequestId } from "./request-ids.js";
 import { Retries, RETRY_MS_DEFAULT, RetryBudget } from "./retries.js";
-import { authorization, isFresh, type Token } from "./token.js";
+import { authorization, isFresh, NoToken, type Token } from "./token.js";
 
 const TIMEOUT_MS_DEFAULT = 30_000;
 const DELAY_MS_MAX = 1_000;
 const STREAM_DELAY_MS_MAX = 2_000;
-
-/** A connection that died without a word is noticed within five seconds, also by a watch that only listens. */
-const PINGS = { pingIntervalMs: 3_000, pingTimeoutMs: 2_000 };
 
 /** How a client behaves. */
 export interface ClientOptions {
@@ -39,8 +38,9 @@ export interface CallOptions {
 /** The one way of every call to the server: deadline, credential, request id, retries and errors are here and nowhere else. */
 export class Calls {
   readonly #target: string;
-  readonly #connection: Http2SessionManager;
+  readonly #connection: Connection;
   readonly #transport: Transport;
+  readonly #pipeline: Pipeline;
   readonly #authorization: () => Promise<Record<string, string>>;
   readonly #mayRenew: boolean;
   readonly #timeoutMs: number;
@@ -58,8 +58,9 @@ export class Calls {
     this.#mayRenew = isFresh(token);
     this.#timeoutMs = positive("timeoutMs", options.timeoutMs ?? TIMEOUT_MS_DEFAULT);
     this.#retryMs = positive("retryMs", options.retryMs ?? RETRY_MS_DEFAULT);
-    this.#connection = new Http2SessionManager(baseUrl, PINGS, parsed.tls);
+    this.#connection = new Connection(baseUrl, parsed.tls);
     this.#transport = createGrpcTransport({ baseUrl, sessionManager: this.#connection });
+    this.#pipeline = new Pipeline(this.#connection, this.#target, this.#authorization, DELAY_MS_MAX);
   }
 
   /** Make a unary call. */
@@ -70,20 +71,37 @@ export class Calls {
   ): Promise<MessageShape<O>> {
     const deadline = performance.now() + positive("timeoutMs", options.timeoutMs ?? this.#timeoutMs);
     const message = withRequestId(method.input, request);
-    const retries = new Retries(this.#budget, this.#retryMs, DELAY_MS_MAX, deadline);
+    const retries = new Retries(this.#budget, this.#retryMs, DELAY_MS_MAX, deadline, this.#mayRenew);
     return await this.#linked(options.signal, async (signal) => {
       for (;;) {
-        const headers = await this.#authorization();
         try {
-          const timeoutMs = Math.max(1, Math.ceil(deadline - performance.now()));
-          const response = await this.#transport.unary(method, signal, timeoutMs, headers, message);
+          const answer = await this.#attempt(method, message, deadline, signal);
           this.#budget.answered();
-          return response.message;
+          return answer;
         } catch (cause) {
-          await retries.pause(this.#error(cause, method.input, message), signal);
+          if (cause instanceof NoToken) throw cause;
+          if (cause instanceof Broken) retries.goOnAt(cause.again, cause.reason);
+          else await retries.pause(this.#error(cause, method.input, message), signal);
         }
       }
     });
+  }
+
+  /** Try a unary call, on the stream that all share or, if that does not carry it, by itself. */
+  async #attempt<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodUnary<I, O>,
+    message: MessageInitShape<I>,
+    deadline: number,
+    signal: AbortSignal,
+  ): Promise<MessageShape<O>> {
+    try {
+      return await this.#pipeline.call(method, message, deadline, signal);
+    } catch (cause) {
+      if (!(cause instanceof NotCarried)) throw cause;
+    }
+    const headers = await this.#authorization();
+    const timeoutMs = Math.max(1, Math.ceil(deadline - performance.now()));
+    return (await this.#transport.unary(method, signal, timeoutMs, headers, message)).message;
   }
 
   /** Read a stream until it ends or is cut; who leaves it ends it. See `resumed` for one that goes on. */
@@ -122,8 +140,7 @@ export class Calls {
       const retries = new Retries(this.#budget, this.#retryMs, STREAM_DELAY_MS_MAX, Infinity, this.#mayRenew);
       yield* read(controller.signal, retries);
     } catch (error) {
-      signal?.throwIfAborted();
-      throw this.#isClosed ? closed() : error;
+      throw this.#reason(error, signal);
     } finally {
       unlink();
     }
@@ -142,8 +159,7 @@ export class Calls {
     try {
       return await call(controller.signal);
     } catch (error) {
-      signal?.throwIfAborted();
-      throw this.#isClosed ? closed() : error;
+      throw this.#reason(error, signal);
     } finally {
       unlink();
     }
@@ -163,6 +179,13 @@ export class Calls {
         this.#open.delete(controller);
       },
     };
+  }
+
+  /** What the caller is told of an error. */
+  #reason(error: unknown, signal: AbortSignal | undefined): unknown {
+    if (signal?.aborted) return signal.reason;
+    if (this.#isClosed) return closed();
+    return error instanceof NoToken ? error.cause : error;
   }
 
   /** What a call failed with; what cannot be sent is the caller's fault and nobody else's. */

@@ -71,6 +71,7 @@ export class Retries {
   readonly #mayRenew: boolean;
   #forMs: number;
   #giveUp: number | undefined;
+  #isRenewed = false;
 
   /**
    * @param budget - The client's.
@@ -90,6 +91,7 @@ export class Retries {
   /** Note a message that brings a stream on. */
   heard(): void {
     this.#giveUp = undefined;
+    this.#isRenewed = false;
     this.#backoff.reset();
   }
 
@@ -104,16 +106,31 @@ export class Retries {
    * @throws The error itself, when there is to be none.
    */
   async pause(error: TurntreeError, signal: AbortSignal): Promise<void> {
-    const isFirst = this.#giveUp === undefined;
-    const isExpired = error.code === "UNAUTHENTICATED" && this.#mayRenew && isFirst;
+    const isExpired = error.code === "UNAUTHENTICATED" && this.#mayRenew && !this.#isRenewed;
     if (!isRetryable(error) && !isExpired) throw error;
+    this.#isRenewed ||= isExpired;
     const now = performance.now();
-    this.#giveUp ??= now + this.#forMs;
     // What the server asks for, and not for all callers the same.
     const askedMs = (error.retryAfterMs ?? 0) * (1 + Math.random() / 2);
     const delayMs = Math.max(this.#backoff.next(), askedMs);
-    if (now + delayMs >= Math.min(this.#giveUp, this.#deadline)) throw error;
-    if (!this.#budget.spend() && this.#forMs !== Infinity) throw error;
+    if (now + delayMs >= (isExpired ? this.#deadline : this.#end(now))) throw error;
+    if (!isExpired && !this.#budget.spend() && this.#forMs !== Infinity) throw error;
     await sleep(delayMs, undefined, { signal });
+  }
+
+  /**
+   * Note that the stream broke that all calls share. The next try is on another one, for which all of them wait; since
+   * the server is asked for it once, it takes nothing from the budget.
+   *
+   * @throws The error itself, when the other stream comes too late.
+   */
+  goOnAt(again: number, error: TurntreeError): void {
+    if (again >= this.#end(performance.now())) throw error;
+  }
+
+  /** When to give up, after an error now. */
+  #end(now: number): number {
+    this.#giveUp ??= now + this.#forMs;
+    return Math.min(this.#giveUp, this.#deadline);
   }
 }

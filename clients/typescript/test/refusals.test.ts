@@ -1,4 +1,5 @@
-// What a server says that no real one can be made to say at will.
+// What a server says that no real one can be made to say at will. It does not know the stream of calls, so that each call
+// comes by itself; see pipeline.test.ts for the stream.
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http2";
@@ -41,6 +42,7 @@ async function* parts(): AsyncGenerator<{ delta: Delta }> {
   if (streams.length === 0) await sleep(60_000, undefined, { ref: false });
 }
 
+let streamsOfCalls = 0;
 const listener = createServer(
   connectNodeAdapter({
     routes: (router) =>
@@ -57,7 +59,9 @@ const listener = createServer(
         streamItems: () => parts(),
       }),
   }),
-).listen(0, "127.0.0.1");
+)
+  .on("stream", (_, headers) => (streamsOfCalls += headers[":path"]?.endsWith("/Pipeline") ? 1 : 0))
+  .listen(0, "127.0.0.1");
 await once(listener, "listening");
 const address = `127.0.0.1:${(listener.address() as AddressInfo).port}`;
 after(() => listener.close());
@@ -72,6 +76,16 @@ function refusal(code: Code, reason: string, retryAfterMs?: number): ConnectErro
   const retry = { desc: RetryInfoSchema, value: { retryDelay: durationFromMs(retryAfterMs ?? 0) } };
   return new ConnectError("refused", code, undefined, retryAfterMs === undefined ? [info] : [info, retry]);
 }
+
+test("a server that does not know the stream of calls is asked for it once, and gets each call by itself", async () => {
+  script();
+  streamsOfCalls = 0;
+  const client = new TurntreeClient(address, { retryMs: 0 });
+  await Promise.all(Array.from({ length: 150 }, () => client.clearSession({ sessionId: "s" })));
+  await client.getSession({ sessionId: "s" });
+  assert.deepEqual([seen.length, streamsOfCalls], [151, 1]);
+  client.close();
+});
 
 test("a refusal for load is tried again after the time that the server asks for", async () => {
   script(refusal(Code.ResourceExhausted, "ERROR_REASON_MESSAGE_TOO_LARGE", 200));
@@ -129,9 +143,10 @@ test("every try carries a token, a fresh one if it is a function", async () => {
   let count = 0;
   const client = new TurntreeClient(address, { token: () => Promise.resolve(`t${++count}`) });
   await client.getSession({ sessionId: "s" });
+  // The first one went with the stream that the server does not know.
   assert.deepEqual(
     seen.map(({ headers }) => headers.get("authorization")),
-    ["Bearer t1", "Bearer t2"],
+    ["Bearer t2", "Bearer t3"],
   );
   client.close();
 
