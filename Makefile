@@ -73,7 +73,7 @@ torture: .venv/fuzz ## Break the server in every way, for four hours or so; TURN
 	TURNTREE_FAULTS=torture $(BIN)/python -m tests.faults.soak
 
 .PHONY: bench
-bench: .venv/bench $(MEASURED:%=bench-%) ## Compare the speed with that of the peers, in less than five minutes
+bench: .venv/bench $(MEASURED:%=bench-%) ## Compare the speed with that of the peers, in about five minutes, once the clients are built
 	$(BIN)/python -m benchmarks
 
 .PHONY: bench-full

@@ -16,9 +16,9 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from turntree_server import __version__
 from turntree_server.app import Server, serve
-from turntree_server.descriptors import allow_open_files
 from turntree_server.engine.sqlite_driver import SQLITE_VERSION, require_sound_sqlite
 from turntree_server.exit_codes import REFUSALS, exit_code_of
+from turntree_server.file_limit import allow_open_files
 from turntree_server.keys_command import add_keys_command
 from turntree_server.maintenance import add_commands
 from turntree_server.options import Parser, add_serve_options, read_settings

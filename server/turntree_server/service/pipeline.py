@@ -19,7 +19,7 @@ from turntree_server.service.interceptor import Context, Malformed, to_turntree_
 from turntree_server.service.room import Room
 
 CALLS_AT_WORK_MAX = 1_024
-_CALLS_AT_ONCE = 16
+_CALLS_AT_ONCE = 16  # so that client and server work at the same time, and not one after the other
 
 Handler = Callable[[Any, Any], Awaitable[Any]]
 
