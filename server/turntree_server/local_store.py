@@ -76,6 +76,8 @@ _ADDING = {
 }
 _NO_LABELS: Mapping[str, str] = {}
 _EXPIRED_AT_ONCE = 100
+_FEW_ITEMS = 32
+_FEW_ITEMS_BYTES = 64 * 1024
 
 
 def utc_now() -> datetime:
@@ -117,6 +119,7 @@ class LocalStore(Store):
         operation: Callable[..., Operation[T]],
         session_id: str,
         *arguments: Any,
+        brief: bool = False,
     ) -> T:
         """Run a mutation once for its request id."""
         if request_id is not None:
@@ -131,7 +134,7 @@ class LocalStore(Store):
                 begun = within(self._quota, session_id, begun)
             return once(context, request_id, session_id, call, result_type, begun)
 
-        result = await self.engine.write(mutation, session_id)
+        result = await self.engine.write(mutation, session_id, brief=brief)
         return _committed(context, result)
 
     # Items
@@ -148,7 +151,8 @@ class LocalStore(Store):
     ) -> Written:
         check(session_id=session_id, branch=branch, items=items, expected_cursor=expected_cursor)
         arguments = (tuple(items), branch, expected_cursor, *_given(natives, items))
-        return await self._write(Written, request_id, write_items.add_items, session_id, *arguments)
+        brief = _are_few(items, natives)
+        return await self._write(Written, request_id, write_items.add_items, session_id, *arguments, brief=brief)
 
     async def get_items(
         self,
@@ -246,7 +250,7 @@ class LocalStore(Store):
     ) -> Popped:
         check(session_id=session_id, branch=branch, expected_cursor=expected_cursor, native_dialect=native_dialect)
         arguments = (branch, expected_cursor, *([] if native_dialect is None else [native_dialect]))
-        return await self._write(Popped, request_id, write_items.pop_item, session_id, *arguments)
+        return await self._write(Popped, request_id, write_items.pop_item, session_id, *arguments, brief=True)
 
     async def replace_items(
         self,
@@ -427,7 +431,7 @@ class LocalStore(Store):
     ) -> RecordedUsage:
         check(session_id=session_id, branch=branch, usage=usage, mode=mode)
         arguments = (session_id, usage, branch, mode)
-        return await self._write(RecordedUsage, request_id, usage_operations.record_usage, *arguments)
+        return await self._write(RecordedUsage, request_id, usage_operations.record_usage, *arguments, brief=True)
 
     async def get_session_usage(self, session_id: str, *, branch_id: str | None = None) -> UsageTotal | None:
         check(session_id=session_id, only_branch_id=branch_id)
@@ -473,6 +477,14 @@ def _given(natives: Sequence[NativeItem], items: Sequence[bytes]) -> tuple[tuple
         return ()
     check_natives(natives, items)
     return (tuple(natives),)
+
+
+def _are_few(items: Sequence[bytes], natives: Sequence[NativeItem]) -> bool:
+    """Whether to add these is brief work: a turn's items, and not a history."""
+    return (
+        len(items) <= _FEW_ITEMS
+        and sum(map(len, items)) + sum(len(native.native) for native in natives) <= _FEW_ITEMS_BYTES
+    )
 
 
 def _committed(context: Context, result: T) -> T:

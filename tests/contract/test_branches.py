@@ -335,8 +335,10 @@ class FailingEngine(SqliteEngine):
 
     fails = False
 
-    async def write(self, operation: OperationFactory[T], session_id: str) -> T:
-        return await super().write(partial(self._undone, operation) if self.fails else operation, session_id)
+    async def write(self, operation: OperationFactory[T], session_id: str, *, brief: bool = False) -> T:
+        return await super().write(
+            partial(self._undone, operation) if self.fails else operation, session_id, brief=brief
+        )
 
     def _undone(self, factory: OperationFactory[T]) -> Operation[T]:
         yield from factory()

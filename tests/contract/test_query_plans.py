@@ -96,8 +96,8 @@ class RecordingEngine(SqliteEngine):
     async def read(self, operation: OperationFactory[T], *, brief: bool = False) -> T:
         return await super().read(partial(self._recorded, operation), brief=brief)
 
-    async def write(self, operation: OperationFactory[T], session_id: str) -> T:
-        return await super().write(partial(self._recorded, operation), session_id)
+    async def write(self, operation: OperationFactory[T], session_id: str, *, brief: bool = False) -> T:
+        return await super().write(partial(self._recorded, operation), session_id, brief=brief)
 
     def _recorded(self, factory: OperationFactory[T]) -> Operation[T]:
         operation = factory()

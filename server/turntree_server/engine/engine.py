@@ -31,10 +31,11 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    async def write(self, operation: OperationFactory[T], session_id: str) -> T:
+    async def write(self, operation: OperationFactory[T], session_id: str, *, brief: bool = False) -> T:
         """Run an operation that changes a session, and return once the change is on disk.
 
-        It happens whole or not at all, whether or not the caller still waits.
+        It happens whole or not at all, whether or not the caller still waits. A brief one touches few rows, so that
+        handing it to a thread may cost more than carrying it out; what waits for the disk is handed over all the same.
         """
 
     @abstractmethod

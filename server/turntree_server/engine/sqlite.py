@@ -124,9 +124,9 @@ class SqliteEngine(Engine):
         with translated_errors():
             return await self._next_reader().run(operation)
 
-    async def write(self, operation: OperationFactory[T], session_id: str) -> T:
+    async def write(self, operation: OperationFactory[T], session_id: str, *, brief: bool = False) -> T:
         """See `Engine.write`."""
-        return await self._writer.run(operation, session_id)
+        return await self._writer.run(operation, session_id, brief=brief)
 
     def listen(self, session_id: str, listener: Listener) -> Callable[[], None]:
         """See `Engine.listen`."""

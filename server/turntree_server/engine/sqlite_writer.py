@@ -1,4 +1,4 @@
-"""The one thread that writes: it takes operations from a queue and commits all that wait together."""
+"""The one writer: its thread takes operations from a queue and commits all that wait together."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -15,7 +15,14 @@ from turntree.errors import ErrorReason, TurntreeError, Unavailable, exhausted, 
 
 from turntree_server import failpoints
 from turntree_server.engine.listeners import Listeners
-from turntree_server.engine.sqlite_driver import Connection, drive, is_disk_failure, sqlite3, translated_errors
+from turntree_server.engine.sqlite_driver import (
+    Connection,
+    drive,
+    is_disk_failure,
+    primary_code,
+    sqlite3,
+    translated_errors,
+)
 from turntree_server.operations.statement import OperationFactory
 
 T = TypeVar("T")
@@ -28,6 +35,7 @@ WAITING_MAX = 8_192
 _OVERLOAD_RETRY_S = 0.2
 _BATCH_MAX = 256
 _EXTERNAL_CHANGE_POLL_S = 0.1
+_BUSY_TIMEOUT_MS = 5_000
 
 
 @dataclass(slots=True)
@@ -38,6 +46,8 @@ class _Work:
     session_id: str
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    is_carried_out: bool = False
+    """Whether it was carried out where it was asked for, and is to be committed."""
     result: Any = None
     error: BaseException | None = field(default=None)
 
@@ -57,6 +67,10 @@ class SqliteWriter:
     What waits is committed together, so that one write to disk acknowledges many operations. Each runs under a
     savepoint: one that fails is undone alone.
 
+    A brief operation that finds the connection free is carried out where it is asked for, and only committed on the
+    thread. On a busy event loop the thread would have to wait for Python's lock again after each of its statements.
+    Who uses the connection holds it: the caller until its operation is on the queue, and from then on the thread.
+
     When the disk fails, nobody knows what of the last batch is on it, and the system may report the next write as done
     although the one before is lost. So nothing is written any more then, until the database is opened again.
     """
@@ -75,6 +89,8 @@ class SqliteWriter:
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
+        self._is_held = True
+        self._connection: Connection
         self._thread = threading.Thread(target=self._run, name="turntree-writer", daemon=True)
         self._opened: asyncio.Future[None] | None = None
 
@@ -85,8 +101,11 @@ class SqliteWriter:
         self._thread.start()
         await self._opened
 
-    async def run(self, operation: OperationFactory[T], session_id: str) -> T:
-        """Queue an operation and wait until it is on disk."""
+    async def run(self, operation: OperationFactory[T], session_id: str, *, brief: bool = False) -> T:
+        """Queue an operation and wait until it is on disk.
+
+        A brief one takes so little time that it may be carried out on the event loop.
+        """
         loop = asyncio.get_running_loop()
         work = _Work(operation, session_id, loop, loop.create_future())
         with self._lock:
@@ -95,7 +114,13 @@ class SqliteWriter:
             if self._queue.qsize() >= WAITING_MAX:
                 limit = f"{WAITING_MAX} mutations that wait"
                 raise exhausted(ErrorReason.OVERLOADED, limit, retry_after_s=_OVERLOAD_RETRY_S)
-            self._queue.put(work)
+            is_here = brief and not self._is_held
+            if is_here:
+                self._is_held = True
+            else:
+                self._queue.put(work)
+        if is_here:
+            self._carry_out_here(work)
         result: T = await work.future
         return result
 
@@ -106,7 +131,7 @@ class SqliteWriter:
                 self._queue.put(None)
 
     def when_failed(self, callback: Callable[[], None]) -> None:
-        """Call `callback` on the writer's thread when the disk fails."""
+        """Call `callback`, on any thread, when the disk fails."""
         self._on_failure = callback
 
     async def close(self) -> None:
@@ -126,40 +151,82 @@ class SqliteWriter:
             self._closed = True
             loop.call_soon_threadsafe(self._opened.set_exception, error)
             return
-        loop.call_soon_threadsafe(self._opened.set_result, None)
+        connection.execute("PRAGMA busy_timeout = 0")  # an event loop must not wait; `_begin` does on this thread
+        self._connection = connection
         data_version = self._data_version(connection)
-        while not (self._closed and self._queue.empty()):
-            batch = self._take()
-            if batch:
-                self._commit(connection, batch)
-                _deliver(batch)
-                self._listeners.notify(work.session_id for work in batch if work.error is None)
-            if self._failure is not None:
-                continue
-            try:
-                if batch:
-                    self._after_commit(connection)
-                if self._listeners:
-                    seen, data_version = data_version, self._data_version(connection)
-                    if seen != data_version:
-                        self._listeners.notify_all()
-            except sqlite3.Error as error:
-                self._note(error)
+        self._release()
+        loop.call_soon_threadsafe(self._opened.set_result, None)
+        waiting: list[_Work] = []
+        while not self._is_done(waiting):
+            carried_out = self._take(waiting)
+            if carried_out:
+                self._commit(connection, carried_out)
+            elif not self._hold():
+                continue  # an operation is being carried out where it was asked for: it comes next
+            if waiting:
+                with self._settled_alike(connection, waiting):
+                    self._begin(connection, waits=True)
+                    for work in waiting:
+                        if not work.future.cancelled():  # else nobody waits for it any more
+                            _carry_out(connection, work)
+                self._commit(connection, waiting)
+            if self._failure is None:
+                try:
+                    if carried_out or waiting:
+                        self._after_commit(connection)
+                    if self._listeners:
+                        seen, data_version = data_version, self._data_version(connection)
+                        if seen != data_version:
+                            self._listeners.notify_all()
+                except sqlite3.Error as error:
+                    self._note(error)
+            waiting.clear()
+            self._release()
         if failpoints.ON:
             failpoints.hit("close.checkpoint")
         with contextlib.suppress(sqlite3.Error):  # what is not in the database yet stays in its log
             connection.close()
 
-    def _take(self) -> list[_Work]:
-        """Wait for work, and take all there is."""
+    def _is_done(self, waiting: list[_Work]) -> bool:
+        """Whether the writer is closed and nothing is left to do."""
+        with self._lock:
+            return self._closed and not self._is_held and not waiting and self._queue.empty()
+
+    def _hold(self) -> bool:
+        """Take the connection, unless somebody has it."""
+        with self._lock:
+            was_held, self._is_held = self._is_held, True
+        return not was_held
+
+    def _release(self) -> None:
+        with self._lock:
+            self._is_held = False
+
+    def _take(self, waiting: list[_Work]) -> list[_Work]:
+        """Wait for work and take all there is: what waits is added to the list, what is carried out is returned."""
         taken: list[_Work | None] = []
         try:
             taken.append(self._queue.get(timeout=_EXTERNAL_CHANGE_POLL_S if self._listeners else None))
-            while len(taken) < _BATCH_MAX:
+            while len(waiting) + len(taken) < _BATCH_MAX:
                 taken.append(self._queue.get_nowait())
         except Empty:
             pass
-        return [work for work in taken if work is not None and not work.future.cancelled()]
+        waiting += [work for work in taken if work and not work.is_carried_out and not work.future.cancelled()]
+        return [work for work in taken if work and work.is_carried_out]
+
+    def _carry_out_here(self, work: _Work) -> None:
+        """Carry out an operation on the thread of its caller, who holds the connection, and let it be committed."""
+        work.is_carried_out = True
+        try:
+            with self._settled_alike(self._connection, [work]):
+                if self._begin(self._connection, waits=False):
+                    _carry_out(self._connection, work)
+                else:
+                    work.is_carried_out = False
+        finally:
+            if not work.is_carried_out:
+                self._release()
+            self._queue.put(work)
 
     @staticmethod
     def _data_version(connection: Connection) -> int:
@@ -167,32 +234,55 @@ class SqliteWriter:
         version: int = connection.execute("PRAGMA data_version").fetchone()[0]
         return version
 
-    def _commit(self, connection: Connection, batch: list[_Work]) -> None:
-        """Carry out a batch in one transaction and note each outcome."""
+    def _begin(self, connection: Connection, *, waits: bool) -> bool:
+        """Begin a transaction that writes; False if another program writes and this is not to wait for it."""
+        if self._failure is not None:
+            raise self._failure
+        if failpoints.ON:
+            failpoints.hit("batch.begin")
         try:
-            if self._failure is not None:
-                raise self._failure
-            with translated_errors():
-                if failpoints.ON:
-                    failpoints.hit("batch.begin")
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if primary_code(error) != sqlite3.SQLITE_BUSY:
+                raise
+            if not waits:
+                return False
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+            try:
                 connection.execute("BEGIN IMMEDIATE")
-                if failpoints.ON:
-                    failpoints.hit("batch.begun")
-                for work in batch:
-                    if not work.future.cancelled():  # else nobody waits for it any more
-                        _carry_out(connection, work)
+            finally:
+                connection.execute("PRAGMA busy_timeout = 0")
+        if failpoints.ON:
+            failpoints.hit("batch.begun")
+        return True
+
+    def _commit(self, connection: Connection, batch: list[_Work]) -> None:
+        """Commit what was carried out of a batch, and hand over each outcome."""
+        if connection.in_transaction:
+            with self._settled_alike(connection, batch):
                 if failpoints.ON:
                     failpoints.hit("batch.commit")
-                connection.execute("COMMIT")
+                connection.execute("COMMIT" if any(work.error is None for work in batch) else "ROLLBACK")
                 if failpoints.ON:
                     failpoints.hit("batch.committed")
-        except Exception as error:  # the outcome of every operation in the batch
+        _deliver(batch)
+        self._listeners.notify(work.session_id for work in batch if work.error is None)
+
+    @contextlib.contextmanager
+    def _settled_alike(self, connection: Connection, batch: list[_Work]) -> Iterator[None]:
+        """Undo a whole batch when something in the block fails, and let that be the outcome of all its operations."""
+        try:
+            with translated_errors():
+                yield
+        except BaseException as error:
             with contextlib.suppress(sqlite3.Error):
                 if connection.in_transaction:
                     connection.rollback()
             for work in batch:
                 work.error = work.error or error
             self._note(error.__cause__ or error)
+            if not isinstance(error, Exception):
+                raise
 
     def _note(self, error: BaseException) -> None:
         """Log an error of the database, and stop writing if it leaves unknown what is on disk."""
