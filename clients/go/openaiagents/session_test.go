@@ -1,7 +1,6 @@
 package openaiagents
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,15 +18,6 @@ import (
 )
 
 type item = responses.ResponseInputItemUnionParam
-
-// The methods are those of the SDK's memory.Session.
-var _ interface {
-	SessionID(context.Context) string
-	GetItems(ctx context.Context, limit int) ([]item, error)
-	AddItems(ctx context.Context, items []item) error
-	PopItem(context.Context) (*item, error)
-	ClearSession(context.Context) error
-} = (*Session)(nil)
 
 func serving(t *testing.T) (*Session, *turntree.Session) {
 	t.Helper()

@@ -1,9 +1,8 @@
-// Continue lets an agent on openai-go take over a conversation that an agent in another language began.
+// Continue lets an agent of openai-agents-go take over a conversation that an agent in another language began.
 //
 //	continue URL SESSION_ID
 //
-// What it does and prints is in tests/conformance/README.md. The loop of the agent is its own; the SDK's runner is not
-// used.
+// What it does and prints is in tests/conformance/README.md.
 package main
 
 import (
@@ -12,8 +11,8 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/openai/openai-go/v2"
-	"github.com/openai/openai-go/v2/responses"
+	"github.com/nlpodyssey/openai-agents-go/agents"
+	"github.com/nlpodyssey/openai-agents-go/usage"
 
 	"turntree"
 	"turntree/openaiagents"
@@ -62,7 +61,18 @@ func takeOver(ctx context.Context, url, sessionID string) (*seen, error) {
 		[]any{says("Then stay at home.")},
 	)
 	defer model.Close()
-	agent := &agent{model.client(), memory, []tool{findHotel()}}
+	agent := agents.New("Concierge in Go").
+		WithModelInstance(agents.NewOpenAIResponsesModel("scripted", model.client())).
+		WithTools(agents.NewFunctionTool("find_hotel", "Find a hotel.", findHotel))
+	runner := agents.Runner{Config: agents.RunConfig{Session: memory, TracingDisabled: true}}
+	ask := func(question string) error {
+		result, err := runner.Run(ctx, agent, question)
+		if err != nil {
+			return err
+		}
+		_, err = session.RecordUsage(ctx, usageOf(result))
+		return err
+	}
 
 	history, err := memory.GetItems(ctx, 0)
 	if err != nil {
@@ -72,13 +82,13 @@ func takeOver(ctx context.Context, url, sessionID string) (*seen, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := run(ctx, session, agent, "Find me a hotel."); err != nil {
+	if err := ask("Find me a hotel."); err != nil {
 		return nil, err
 	}
 	if _, err := session.CreateBranch(ctx, turntree.BeforeTurn(main.TurnCount+1), language); err != nil {
 		return nil, err
 	}
-	if err := run(ctx, session, agent, "What if it rains?"); err != nil {
+	if err := ask("What if it rains?"); err != nil {
 		return nil, err
 	}
 
@@ -93,33 +103,26 @@ func takeOver(ctx context.Context, url, sessionID string) (*seen, error) {
 	return seen, err
 }
 
-// run lets the agent answer, and records what that took.
-func run(ctx context.Context, session *turntree.Session, agent *agent, question string) error {
-	usage, err := agent.ask(ctx, question)
-	if err != nil {
-		return err
+// usageOf is what a run took, over all its requests.
+func usageOf(result *agents.RunResult) *turntreepb.Usage {
+	total := usage.NewUsage()
+	for _, response := range result.RawResponses {
+		total.Add(response.Usage)
 	}
-	_, err = session.RecordUsage(ctx, usage)
-	return err
+	return &turntreepb.Usage{
+		Requests:     int64(total.Requests),
+		InputTokens:  int64(total.InputTokens),
+		OutputTokens: int64(total.OutputTokens),
+		TotalTokens:  int64(total.TotalTokens),
+	}
 }
 
-func findHotel() tool {
-	function := responses.FunctionToolParam{
-		Name:        "find_hotel",
-		Description: openai.String("Find a hotel."),
-		Parameters: map[string]any{
-			"type":                 "object",
-			"properties":           map[string]any{"city": map[string]any{"type": "string"}},
-			"required":             []string{"city"},
-			"additionalProperties": false,
-		},
-		Strict: openai.Bool(true),
-	}
-	return tool{function, func(arguments []byte) (string, error) {
-		var asked struct{ City string }
-		err := json.Unmarshal(arguments, &asked)
-		return "Hotel Tejo in " + asked.City, err
-	}}
+type hotelArguments struct {
+	City string `json:"city"`
+}
+
+func findHotel(_ context.Context, asked hotelArguments) (string, error) {
+	return "Hotel Tejo in " + asked.City, nil
 }
 
 // toolUsage is how often each turn of main called which tool.

@@ -6,8 +6,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 
-	"github.com/openai/openai-go/v2"
+	"github.com/nlpodyssey/openai-agents-go/agents"
 	"github.com/openai/openai-go/v2/option"
+	"github.com/openai/openai-go/v2/packages/param"
 )
 
 // scriptedModel is a server with the Responses API, whose model says what it is told to say.
@@ -25,8 +26,8 @@ func newScriptedModel(script ...[]any) *scriptedModel {
 	return model
 }
 
-func (m *scriptedModel) client() openai.Client {
-	return openai.NewClient(option.WithBaseURL(m.URL), option.WithAPIKey("none"), option.WithMaxRetries(0))
+func (m *scriptedModel) client() agents.OpenaiClient {
+	return agents.NewOpenaiClient(param.NewOpt(m.URL), param.NewOpt("none"), option.WithMaxRetries(0))
 }
 
 func (m *scriptedModel) respond(writer http.ResponseWriter, request *http.Request) {
