@@ -129,6 +129,7 @@ class LocalStore(Store):
         call = (operation.__name__, session_id, kinds, arguments)
 
         def mutation() -> Operation[T]:
+            context.when_committed.clear()
             begun = operation(context, session_id, *arguments)
             if self._quota != NO_QUOTA and operation in _ADDING:
                 begun = within(self._quota, session_id, begun)

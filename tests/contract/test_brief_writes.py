@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
-from turntree.errors import ErrorReason, Unavailable
+from turntree.errors import ErrorReason, ResourceExhausted, Unavailable
 from turntree_server.engine.sqlite import SqliteEngine
 from turntree_server.engine.sqlite_driver import sqlite3
 from turntree_server.local_store import LocalStore
-from turntree_server.operations.statement import Operation, Query
+from turntree_server.operations.adopt import adopt_plain_session
+from turntree_server.operations.purge import purge_session
+from turntree_server.operations.quota import Quota, within
+from turntree_server.operations.statement import Long, Operation, Query, Rows
 
 from tests.support.items import user
 from tests.support.reading import items_of
@@ -48,6 +53,74 @@ async def test_where_it_is_carried_out(tmp_path: Path) -> None:
     assert first.seen == [here]
     assert len(behind.seen) == len(long.seen) == 1
     assert here not in (*behind.seen, *long.seen)
+
+
+async def test_what_takes_long_is_not_for_an_event_loop(tmp_path: Path) -> None:
+    """An operation that turns out to take long is undone, and carried out once on the writer's thread."""
+    seen: list[int] = []
+
+    def operation() -> Operation[None]:
+        seen.append(threading.get_ident())
+        yield Query("INSERT INTO agent_sessions (session_id) VALUES ('s')")
+        yield Long()
+
+    async with LocalStore(await SqliteEngine.open(tmp_path / "a.db")) as store:
+        await store.engine.write(operation, "s", brief=True)
+        assert len((await store.list_sessions()).entries) == 1
+    here = threading.get_ident()
+    assert len(seen) == 2
+    assert seen[0] == here != seen[1]
+
+
+@pytest.mark.parametrize("operation", [adopt_plain_session, purge_session])
+def test_what_takes_long(operation: Callable[[str], Operation[None]]) -> None:
+    """To take over a plain session or to remove an old one, as any write may have to, is known to take long."""
+    assert next(operation("s")) == Long()
+
+
+async def test_a_count_of_sessions_takes_long() -> None:
+    """So is the count of all sessions that a limit on them asks for."""
+    async with LocalStore(await SqliteEngine.open(), quota=Quota(sessions_max=2)) as store:
+        counting = within(Quota(sessions_max=2), "s", purge_session("s"))
+        next(counting)
+        assert counting.send(Rows()) == Long()
+        counting.close()
+        await store.add_items("1", [user("1")])
+        await store.add_items("2", [user("1")])
+        with pytest.raises(ResourceExhausted):
+            await store.add_items("3", [user("1")])
+
+
+async def test_in_the_order_of_the_calls(tmp_path: Path) -> None:
+    """A brief write does not overtake what was asked for before it."""
+    engine = await SqliteEngine.open(tmp_path / "a.db")
+    done: list[int] = []
+
+    def operation(number: int) -> Operation[None]:
+        done.append(number)
+        yield Query("SELECT 1")
+
+    for _ in range(20):
+        done.clear()
+        await asyncio.gather(
+            *(engine.write(partial(operation, number), "s", brief=bool(number % 3)) for number in range(30))
+        )
+        assert done == list(range(30))
+    await engine.close()
+
+
+async def test_interrupted(tmp_path: Path) -> None:
+    """An operation in whose midst a signal ends the program's work leaves nothing behind, and the next one works."""
+
+    def operation() -> Operation[None]:
+        yield Query("INSERT INTO agent_sessions (session_id) VALUES ('half')")
+        raise KeyboardInterrupt
+
+    async with LocalStore(await SqliteEngine.open(tmp_path / "a.db")) as store:
+        with pytest.raises(KeyboardInterrupt):
+            await store.engine.write(operation, "half", brief=True)
+        await store.add_items("s", [user("1")])
+        assert [session.session_id for session in (await store.list_sessions()).entries] == ["s"]
 
 
 async def test_another_program_is_not_waited_for(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from turntree.store import Store
 from turntree_server.engine.sqlite import SqliteEngine
 from turntree_server.engine.sqlite_driver import Connection, connect
 from turntree_server.local_store import LocalStore
-from turntree_server.operations.statement import Insert, Operation, OperationFactory
+from turntree_server.operations.statement import Many, Operation, OperationFactory, Query
 
 from tests.support.items import assistant, function_call, turns, user
 from tests.support.reading import collected
@@ -104,7 +104,7 @@ class RecordingEngine(SqliteEngine):
         try:
             statement = next(operation)
             while True:
-                if not isinstance(statement, Insert):  # which reads nothing
+                if isinstance(statement, Query | Many):  # others read nothing
                     self.statements[statement.sql] = None
                 statement = operation.send((yield statement))
         except StopIteration as done:

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from turntree.errors import ErrorReason, Internal, ResourceExhausted, TurntreeError, Unavailable
 
 from turntree_server import failpoints
-from turntree_server.operations.statement import Insert, Many, Operation, Query, Rows, Statement
+from turntree_server.operations.statement import Insert, Long, Many, Operation, Query, Rows, Statement
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,6 +24,7 @@ else:
 __all__ = [
     "SQLITE_VERSION",
     "Connection",
+    "TakesLong",
     "connect",
     "drive",
     "is_damage",
@@ -108,15 +109,22 @@ def _tidy_up(path: str) -> None:
             connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
 
 
-def drive(connection: Connection, operation: Operation[T]) -> T:
+class TakesLong(Exception):
+    """An operation was to be brief, and is about to begin what is not."""
+
+
+def drive(connection: Connection, operation: Operation[T], *, brief: bool = False) -> T:
     """Run an operation on a connection, inside a transaction that is the caller's.
 
     Raises:
+        TakesLong: It was to be brief and is not.
         Internal: The operation met what it is not made for, such as a row that was damaged unseen.
     """
     try:
         statement = next(operation)
         while True:
+            if brief and isinstance(statement, Long):
+                raise TakesLong
             statement = operation.send(_run(connection, statement))
     except StopIteration as done:
         result: T = done.value
@@ -132,6 +140,8 @@ def _run(connection: Connection, statement: Statement) -> Rows:
     if failpoints.ON:
         failpoints.hit("operation.statement")
     rows = Rows()
+    if isinstance(statement, Long):
+        return rows
     if isinstance(statement, Many):
         for parameters in statement.parameters:
             rows += connection.execute(statement.sql, parameters)

@@ -17,6 +17,7 @@ from turntree_server import failpoints
 from turntree_server.engine.listeners import Listeners
 from turntree_server.engine.sqlite_driver import (
     Connection,
+    TakesLong,
     drive,
     is_disk_failure,
     primary_code,
@@ -46,8 +47,10 @@ class _Work:
     session_id: str
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
-    is_carried_out: bool = False
-    """Whether it was carried out where it was asked for, and is to be committed."""
+    is_complete: bool = False
+    """Whether it was carried out where it was asked for, to its end, and is to be committed."""
+    is_for_thread: bool = False
+    """Whether nothing of it was carried out there, since it would have had to wait, or takes long."""
     result: Any = None
     error: BaseException | None = field(default=None)
 
@@ -67,9 +70,9 @@ class SqliteWriter:
     What waits is committed together, so that one write to disk acknowledges many operations. Each runs under a
     savepoint: one that fails is undone alone.
 
-    A brief operation that finds the connection free is carried out where it is asked for, and only committed on the
-    thread. On a busy event loop the thread would have to wait for Python's lock again after each of its statements.
-    Who uses the connection holds it: the caller until its operation is on the queue, and from then on the thread.
+    A brief operation that finds the connection free and nothing before it is carried out where it is asked for, and
+    only committed on the thread. Beside a busy event loop the thread would have to wait for Python's lock again after
+    each statement. Who uses the connection holds it: the caller until the operation is handed over, then the thread.
 
     When the disk fails, nobody knows what of the last batch is on it, and the system may report the next write as done
     although the one before is lost. So nothing is written any more then, until the database is opened again.
@@ -87,9 +90,11 @@ class SqliteWriter:
         self._failure: Unavailable | None = None
         self._on_failure: Callable[[], None] = lambda: None
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
-        self._lock = threading.Lock()
+        self._lock = threading.Condition(threading.Lock())
         self._closed = False
         self._is_held = True
+        self._unfinished = 0
+        self._handed_over: _Work | None = None
         self._connection: Connection
         self._thread = threading.Thread(target=self._run, name="turntree-writer", daemon=True)
         self._opened: asyncio.Future[None] | None = None
@@ -108,19 +113,23 @@ class SqliteWriter:
         """
         loop = asyncio.get_running_loop()
         work = _Work(operation, session_id, loop, loop.create_future())
-        with self._lock:
-            if self._closed:
-                raise stopping()
-            if self._queue.qsize() >= WAITING_MAX:
-                limit = f"{WAITING_MAX} mutations that wait"
-                raise exhausted(ErrorReason.OVERLOADED, limit, retry_after_s=_OVERLOAD_RETRY_S)
-            is_here = brief and not self._is_held
+        is_here = False
+        try:
+            with self._lock:
+                if self._closed:
+                    raise stopping()
+                if self._queue.qsize() >= WAITING_MAX:
+                    limit = f"{WAITING_MAX} mutations that wait"
+                    raise exhausted(ErrorReason.OVERLOADED, limit, retry_after_s=_OVERLOAD_RETRY_S)
+                if brief and not self._is_held and not self._unfinished:
+                    self._is_held = is_here = True
+                else:
+                    self._enqueue(work)
             if is_here:
-                self._is_held = True
-            else:
-                self._queue.put(work)
-        if is_here:
-            self._carry_out_here(work)
+                self._carry_out_here(work)
+        finally:
+            if is_here:
+                self._hand_over(work)
         result: T = await work.future
         return result
 
@@ -147,22 +156,23 @@ class SqliteWriter:
         try:
             with translated_errors():
                 connection = self._open_connection()
+                connection.execute(
+                    "PRAGMA busy_timeout = 0"
+                )  # an event loop must not wait; `_begin` does on this thread
+                data_version = self._data_version(connection)
         except BaseException as error:  # handed to whoever opens the engine
             self._closed = True
             loop.call_soon_threadsafe(self._opened.set_exception, error)
             return
-        connection.execute("PRAGMA busy_timeout = 0")  # an event loop must not wait; `_begin` does on this thread
         self._connection = connection
-        data_version = self._data_version(connection)
-        self._release()
+        self._release(0)
         loop.call_soon_threadsafe(self._opened.set_result, None)
-        waiting: list[_Work] = []
-        while not self._is_done(waiting):
-            carried_out = self._take(waiting)
+        while not self._is_done():
+            taken = self._take()
+            carried_out = self._hold()
             if carried_out:
                 self._commit(connection, carried_out)
-            elif not self._hold():
-                continue  # an operation is being carried out where it was asked for: it comes next
+            waiting = [work for work in taken if not work.future.cancelled()]
             if waiting:
                 with self._settled_alike(connection, waiting):
                     self._begin(connection, waits=True)
@@ -180,53 +190,70 @@ class SqliteWriter:
                             self._listeners.notify_all()
                 except sqlite3.Error as error:
                     self._note(error)
-            waiting.clear()
-            self._release()
+            self._release(len(taken))
         if failpoints.ON:
             failpoints.hit("close.checkpoint")
         with contextlib.suppress(sqlite3.Error):  # what is not in the database yet stays in its log
             connection.close()
 
-    def _is_done(self, waiting: list[_Work]) -> bool:
+    def _is_done(self) -> bool:
         """Whether the writer is closed and nothing is left to do."""
         with self._lock:
-            return self._closed and not self._is_held and not waiting and self._queue.empty()
+            return self._closed and not self._is_held and self._queue.empty()
 
-    def _hold(self) -> bool:
-        """Take the connection, unless somebody has it."""
-        with self._lock:
-            was_held, self._is_held = self._is_held, True
-        return not was_held
-
-    def _release(self) -> None:
-        with self._lock:
-            self._is_held = False
-
-    def _take(self, waiting: list[_Work]) -> list[_Work]:
-        """Wait for work and take all there is: what waits is added to the list, what is carried out is returned."""
+    def _take(self) -> list[_Work]:
+        """Wait for work, and take all there is on the queue."""
         taken: list[_Work | None] = []
         try:
             taken.append(self._queue.get(timeout=_EXTERNAL_CHANGE_POLL_S if self._listeners else None))
-            while len(waiting) + len(taken) < _BATCH_MAX:
+            while len(taken) < _BATCH_MAX:
                 taken.append(self._queue.get_nowait())
         except Empty:
             pass
-        waiting += [work for work in taken if work and not work.is_carried_out and not work.future.cancelled()]
-        return [work for work in taken if work and work.is_carried_out]
+        return [work for work in taken if work is not None]
+
+    def _hold(self) -> list[_Work]:
+        """Take the connection for the thread, with the operation that is handed over with it, if there is one."""
+        with self._lock:
+            self._lock.wait_for(lambda: not self._is_held or self._handed_over)
+            self._is_held = True
+            handed_over, self._handed_over = self._handed_over, None
+        return [] if handed_over is None else [handed_over]
+
+    def _release(self, finished: int) -> None:
+        """Let go of the connection, when so many of the operations on the queue are finished."""
+        with self._lock:
+            self._unfinished -= finished
+            self._is_held = False
+
+    def _enqueue(self, work: _Work) -> None:
+        self._unfinished += 1
+        self._queue.put(work)
 
     def _carry_out_here(self, work: _Work) -> None:
-        """Carry out an operation on the thread of its caller, who holds the connection, and let it be committed."""
-        work.is_carried_out = True
-        try:
-            with self._settled_alike(self._connection, [work]):
+        """Carry out an operation on the thread of its caller, who holds the connection."""
+        with self._settled_alike(self._connection, [work]):
+            try:
                 if self._begin(self._connection, waits=False):
-                    _carry_out(self._connection, work)
-                else:
-                    work.is_carried_out = False
-        finally:
-            if not work.is_carried_out:
-                self._release()
-            self._queue.put(work)
+                    _carry_out(self._connection, work, brief=True)
+                    work.is_complete = True
+                    return
+            except TakesLong:
+                self._connection.rollback()
+            work.is_for_thread = True
+
+    def _hand_over(self, work: _Work) -> None:
+        """Let the thread commit an operation that was carried out, or do all of it."""
+        with self._lock:
+            if work.is_for_thread:
+                self._is_held = False
+                self._enqueue(work)
+            else:
+                if not work.is_complete and work.error is None:  # a signal came in between
+                    work.error = Unavailable(ErrorReason.STORE_FAILED, "the operation was interrupted")
+                self._handed_over = work
+                self._queue.put(None)
+            self._lock.notify_all()
 
     @staticmethod
     def _data_version(connection: Connection) -> int:
@@ -288,23 +315,26 @@ class SqliteWriter:
         """Log an error of the database, and stop writing if it leaves unknown what is on disk."""
         if self._failure is not None:
             return
-        log.error("the database could not be written: %s", error)
         if is_disk_failure(error):
             self._failure = Unavailable(
                 ErrorReason.STORE_FAILED, "the disk failed: nothing is written until the database is opened again"
             )
+        log.error("the database could not be written: %s", error)
+        if self._failure is not None:
             self._on_failure()
 
 
-def _carry_out(connection: Connection, work: _Work) -> None:
+def _carry_out(connection: Connection, work: _Work, *, brief: bool = False) -> None:
     connection.execute("SAVEPOINT operation")
     try:
         if failpoints.ON:
             failpoints.hit("operation.begin")
         with translated_errors():
-            work.result = drive(connection, work.operation())
+            work.result = drive(connection, work.operation(), brief=brief)
         if failpoints.ON:
             failpoints.hit("operation.end")
+    except TakesLong:
+        raise
     except Exception as error:  # the outcome of this operation alone
         if not connection.in_transaction or is_disk_failure(error.__cause__):
             raise  # the outcome of all: SQLite gave up the whole transaction, or is to

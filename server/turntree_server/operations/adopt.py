@@ -5,7 +5,7 @@ from __future__ import annotations
 from turntree.model import MAIN_BRANCH_ID
 
 from turntree_server.operations import content
-from turntree_server.operations.statement import Operation, Query
+from turntree_server.operations.statement import Long, Operation, Query
 from turntree_server.operations.structure import structure_rows, touch_generation
 
 
@@ -37,6 +37,7 @@ def adopt_if_plain(session_id: str) -> Operation[bool]:
 
 def adopt_plain_session(session_id: str) -> Operation[None]:
     """Make the messages of a plain session its branch `main`."""
+    yield Long()
     messages = yield Query(
         "SELECT id, CAST(message_data AS BLOB), created_at FROM agent_messages WHERE session_id = ? ORDER BY id",
         (session_id,),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import msgspec
 from turntree.model import Popped
 
-from turntree_server.operations.statement import Context, Many, Operation, Query
+from turntree_server.operations.statement import Context, Long, Many, Operation, Query
 
 
 def purge_items(session_id: str) -> Operation[int]:
@@ -45,6 +45,7 @@ def _forget_popped_items(session_id: str) -> Operation[None]:
 
 def purge_session(session_id: str) -> Operation[None]:
     """Remove a session with all that belongs to it. Only its generation stays, one higher."""
+    yield Long()
     yield from purge_items(session_id)
     for table in ("agent_sessions", "branch_reservations", "turntree_sessions", "turntree_labels"):
         yield Query(f"DELETE FROM {table} WHERE session_id = ?", (session_id,))

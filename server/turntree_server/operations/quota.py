@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from turntree.errors import ErrorReason, exhausted
 
-from turntree_server.operations.statement import Operation, Query
+from turntree_server.operations.statement import Long, Operation, Query
 
 T = TypeVar("T")
 
@@ -60,6 +60,7 @@ def _require_session(sessions_max: int, session_id: str) -> Operation[None]:
     known = yield Query("SELECT 1 FROM agent_sessions WHERE session_id = ?", (session_id,))
     if known:
         return
+    yield Long()
     rows = yield Query("SELECT COUNT(*) FROM (SELECT 1 FROM agent_sessions LIMIT ?)", (sessions_max,))
     if rows[0][0] >= sessions_max:
         raise exhausted(ErrorReason.QUOTA_EXCEEDED, f"{sessions_max} sessions")

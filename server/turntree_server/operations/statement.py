@@ -55,7 +55,12 @@ class Insert:
     rows: Sequence[Sequence[Any]]
 
 
-Statement = Query | Many | Insert
+@dataclass(frozen=True, slots=True)
+class Long:
+    """What follows may take long; nothing is done for this one."""
+
+
+Statement = Query | Many | Insert | Long
 
 Operation = Generator[Statement, Rows, T]
 """Yields statements, receives rows, returns the result of the transaction."""

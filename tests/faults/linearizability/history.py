@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -77,6 +77,25 @@ class Operation:
 
 
 History = Sequence[Operation]
+
+
+def with_forgotten_pops(history: History) -> list[Operation]:
+    """A history of calls that may have been repeated, with what the answer of a repeated pop leaves open.
+
+    A clear takes the item out of a pop's kept answer. So a pop that a clear overlaps, and that answers no item, may be
+    a repeat of one that did remove an item before the clear: it is as if it had no answer.
+    """
+    clears = [operation for operation in history if operation.call.kind is Kind.CLEAR]
+
+    def is_open(pop: Operation) -> bool:
+        return (
+            pop.call.kind is Kind.POP
+            and pop.answer == Answer()
+            and pop.ended is not None
+            and any(clear.began < pop.ended and (clear.ended is None or clear.ended > pop.began) for clear in clears)
+        )
+
+    return [replace(each, ended=None, answer=None) if is_open(each) else each for each in history]
 
 
 def as_json(history: History) -> list[dict[str, Any]]:
