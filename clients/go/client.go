@@ -205,7 +205,7 @@ func (c *Client) unary(
 		if c.life.Err() != nil {
 			return failure
 		}
-		if mayRenew && failure.Code == codes.Unauthenticated && !failure.again.IsZero() {
+		if mayRenew && failure.Code == codes.Unauthenticated && !failure.again.IsZero() && hasTime(ctx, time.Now()) {
 			mayRenew = false
 			continue // on a stream that is opened with a fresh token
 		}

@@ -115,13 +115,26 @@ func TestRetriesForATime(t *testing.T) {
 	})
 }
 
-// No try begins after the deadline, and a wait ends with the context.
+// No try begins in the last tenth of a second before the deadline, and one is made before that; a wait ends with the
+// context.
 func TestRetriesWithinTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, elapsed := tries(ctx, newRetries(newBudget(), 8*time.Second, callDelayMax)); elapsed >= time.Second {
-			t.Errorf("%v", elapsed)
+		for range 100 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			_, elapsed := tries(ctx, newRetries(newBudget(), 8*time.Second, callDelayMax))
+			cancel()
+			if elapsed > 900*time.Millisecond {
+				t.Errorf("%v", elapsed)
+			}
+		}
+		for wait, isTried := range map[time.Duration]bool{899 * time.Millisecond: true, 901 * time.Millisecond: false} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			lost := &Error{Code: codes.Unavailable, again: time.Now().Add(wait)} // with its stream
+			failure := newRetries(newBudget(), 8*time.Second, callDelayMax).pause(ctx, lost)
+			cancel()
+			if isTried && failure != nil || !isTried && failure != lost {
+				t.Errorf("after %v: %v", wait, failure)
+			}
 		}
 		cancelled, stop := context.WithCancel(t.Context())
 		stop()

@@ -440,6 +440,19 @@ func TestExpiredToken(t *testing.T) {
 	}
 }
 
+// A call that loses its stream so late that no other try has time fails with that, and not at its deadline.
+func TestNoTimeForAnotherStream(t *testing.T) {
+	const timeout = 2 * time.Second
+	lost := refused(codes.Unavailable, turntree.ReasonStoreFailed, timeout-100*time.Millisecond).Err()
+	fake := startPipeline(t, func(pipelineStream) error { return lost }, func(stream pipelineStream) error {
+		<-stream.Context().Done()
+		return nil
+	})
+	_, err := connected(t, fake.address, turntree.WithTimeout(timeout)).AddItems(t.Context(), adding(user("a")))
+	failed(t, err, codes.Unavailable, turntree.ReasonStoreFailed)
+	equal(t, fake.opened.Load(), int64(1))
+}
+
 // A source of tokens that hangs is given up after the time of a call, and asked again by the next one.
 func TestHangingTokenSource(t *testing.T) {
 	var asked atomic.Int64

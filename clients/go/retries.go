@@ -13,6 +13,9 @@ const (
 	callDelayMax    = time.Second
 	streamDelayMax  = 2 * time.Second
 
+	// tryMin must be left of a call's time for another try, or its deadline would hide why the one before it failed.
+	tryMin = 100 * time.Millisecond
+
 	budgetMax      = 100.0
 	budgetAnAnswer = 0.1
 	budgetASecond  = 1.0
@@ -107,7 +110,7 @@ func (r *retries) pause(ctx context.Context, failure *Error) *Error {
 	if r.giveUp.IsZero() {
 		r.giveUp = time.Now().Add(r.retryFor)
 	}
-	if deadline, ok := ctx.Deadline(); ok && !next.Before(deadline) {
+	if !hasTime(ctx, next) {
 		return failure
 	}
 	if !r.endless && (!next.Before(r.giveUp) || !isFree && !r.budget.spend()) {
@@ -121,4 +124,10 @@ func (r *retries) pause(ctx context.Context, failure *Error) *Error {
 	case <-ctx.Done():
 		return stopped(ctx)
 	}
+}
+
+// hasTime tells whether a try at this time has enough of it before the deadline.
+func hasTime(ctx context.Context, next time.Time) bool {
+	deadline, ok := ctx.Deadline()
+	return !ok || !next.Add(tryMin).After(deadline)
 }

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from turntree import remote, retries
-from turntree.errors import ErrorReason, Unavailable
+from turntree import pipeline, remote, retries
+from turntree.errors import ErrorReason, Unauthenticated, Unavailable
 from turntree.model import DeltaKind
 from turntree.remote import RemoteStore
 from turntree.retries import BUDGET, Backoff, RetryBudget
@@ -22,6 +22,8 @@ from tests.support.reading import applied, collected
 from tests.support.server_process import ServerProcess
 
 WITHIN_S = 30
+WAIT_S = 0.46
+"""Twice this, and less than a tenth of a second is left of a second."""
 
 
 def test_the_budget_is_spent_and_comes_back() -> None:
@@ -73,27 +75,85 @@ async def test_a_server_that_refuses_everything_is_not_stormed(tmp_path: Path, m
     assert 100 + 20 <= asked <= 100 + 20 + 0.1 * asked + lasted_s
 
 
+async def test_a_call_that_is_refused_has_time_for_each_try(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No try begins in the last tenth of a second of a call: the caller is told why the one before it failed."""
+    monkeypatch.setattr(Backoff, "next_s", lambda _: WAIT_S)
+    server = await Server.start(Settings(db=str(tmp_path / "conversations.db"), port=0, grace_s=5))
+    asked = 0
+
+    async def busy(*_: object, **__: object) -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 2:
+            await asyncio.Event().wait()
+        raise Unavailable(ErrorReason.STORE_BUSY, "busy")
+
+    monkeypatch.setattr(LocalStore, "get_session", busy)
+    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address, timeout_s=1) as store:
+        with pytest.raises(Unavailable) as raised:
+            await store.get_session("s")
+    await server.stop()
+    assert (raised.value.reason, asked) == (ErrorReason.STORE_BUSY, 2)
+
+
+async def test_a_call_without_a_stream_has_time_for_each_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No stream is opened for a call in its last tenth of a second, when the one before it was lost."""
+    monkeypatch.setattr(Backoff, "next_s", lambda _: WAIT_S)
+    async with asyncio.timeout(WITHIN_S), RemoteStore("127.0.0.1:9", timeout_s=1) as store:
+        opened = _counted(store, monkeypatch)
+        with pytest.raises(Unavailable) as raised:
+            await store.get_session("s")
+    assert (raised.value.reason, len(opened)) == (ErrorReason.SERVER_UNREACHABLE, 2)
+
+
+async def test_an_expired_token_is_renewed_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that has expired is renewed once for a call, if there is time left for another try."""
+    server = await Server.start(Settings(db=str(tmp_path / "conversations.db"), port=0, grace_s=5))
+    asked = 0
+
+    async def expired(*_: object, **__: object) -> None:
+        nonlocal asked
+        asked += 1
+        raise Unauthenticated(ErrorReason.CREDENTIAL_INVALID, "expired")
+
+    monkeypatch.setattr(LocalStore, "get_session", expired)
+    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address, timeout_s=WITHIN_S, token=lambda: "t") as store:
+        with pytest.raises(Unauthenticated):
+            await store.get_session("s")
+        assert asked == 2
+        monkeypatch.setattr(pipeline, "TRY_S_MIN", WITHIN_S)
+        with pytest.raises(Unauthenticated):
+            await store.get_session("s")
+        assert asked == 3
+    await server.stop()
+
+
+def _counted(store: RemoteStore, monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """Gets an entry for each stream of calls that a client opens."""
+    stub = store._connection().pipeline._stub
+    opened: list[None] = []
+    method: Callable[..., object] = stub.Pipeline
+
+    def count(**options: object) -> object:
+        opened.append(None)
+        return method(**options)
+
+    monkeypatch.setattr(stub, "Pipeline", count)
+    return opened
+
+
 async def test_callers_wait_for_one_new_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a server is gone, a client asks for one stream at a time, whatever the number of its callers."""
     server = await asyncio.to_thread(ServerProcess.start, tmp_path / "conversations.db")
     try:
         async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as store:
             await store.add_items("s", turns(1))
-            stub = store._connection().pipeline._stub
-            opened = 0
-            method: Callable[..., object] = stub.Pipeline
-
-            def count(**options: object) -> object:
-                nonlocal opened
-                opened += 1
-                return method(**options)
-
-            monkeypatch.setattr(stub, "Pipeline", count)
+            opened = _counted(store, monkeypatch)
             server.kill()
             waiting = [asyncio.create_task(store.read_items("s")) for _ in range(64)]
             await asyncio.wait(waiting, timeout=1.0)
             assert not any(task.done() for task in waiting)
-            assert 1 < opened < 12
+            assert 1 < len(opened) < 12
             await asyncio.to_thread(server.start_again)
             assert {len((await task).items) for task in waiting} == {2}
         await asyncio.to_thread(server.stop)

@@ -19,7 +19,7 @@ from turntree.errors import (
     Unavailable,
     stopping,
 )
-from turntree.retries import RETRY_S_MAX, Backoff, RetryBudget, wait_s
+from turntree.retries import RETRY_S_MAX, TRY_S_MIN, Backoff, RetryBudget, wait_s
 from turntree.rpc_errors import from_rpc_error, from_status_message
 from turntree.token import Credentials, Metadata
 from turntree.v1 import pipeline_pb2 as pb
@@ -81,7 +81,8 @@ class Pipeline:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
-        give_up = min(deadline, loop.time() + RETRY_S_MAX)
+        last_try = deadline - TRY_S_MIN
+        give_up = min(last_try, loop.time() + RETRY_S_MAX)
         backoff = Backoff(_RETRY_DELAY_S_MAX)
         may_be_renewed = self._credentials.is_fresh
         while True:
@@ -97,7 +98,7 @@ class Pipeline:
                 if self._is_closed or self._open_again_at >= give_up:
                     raise broken.reason from None
             except Unauthenticated:
-                if not may_be_renewed or self._is_closed:
+                if not may_be_renewed or self._is_closed or loop.time() >= last_try:
                     raise
                 may_be_renewed = False  # the stream is opened again with a fresh token, once
             except (Unavailable, ResourceExhausted) as error:

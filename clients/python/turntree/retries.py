@@ -12,6 +12,9 @@ from turntree.errors import ResourceExhausted, TurntreeError, Unauthenticated, U
 RETRY_S_MAX = 8.0
 """How long a call, or a stream, that finds the server unavailable is tried again."""
 
+TRY_S_MIN = 0.1
+"""Must be left of a call's time for another try, or its deadline would hide why the one before it failed."""
+
 BUDGET = 100.0
 BUDGET_AN_ANSWER = 0.1
 BUDGET_A_S = 1.0

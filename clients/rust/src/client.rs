@@ -130,10 +130,10 @@ impl Client {
         F: Fn(Channel, Request<Q>) -> Fut,
         Fut: Future<Output = Result<Response<Q::Response>, Status>>,
     {
-        let Connection { pipeline, retry_for, .. } = self.connection.as_ref();
+        let pipeline = &self.connection.pipeline;
         let begin = Instant::now();
         let deadline = after(begin, self.timeout);
-        let mut retries = self.retries(CALL_DELAY_MAX, Some(deadline.min(after(begin, *retry_for))));
+        let mut retries = self.retries(CALL_DELAY_MAX, Some(deadline)).since(begin);
         let size = request.encoded_len();
         loop {
             let attempt = async {

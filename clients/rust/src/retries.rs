@@ -15,6 +15,9 @@ pub(crate) const CALL_DELAY_MAX: Duration = Duration::from_secs(1);
 /// What the waits between the tries of a stream grow to.
 pub(crate) const STREAM_DELAY_MAX: Duration = Duration::from_secs(2);
 
+/// Must be left of a call's time for another try, or its deadline would hide why the one before it failed.
+const TRY_MIN: Duration = Duration::from_millis(100);
+
 const DELAY_MIN: Duration = Duration::from_millis(100);
 const BUDGET: f64 = 100.0;
 const BUDGET_AN_ANSWER: f64 = 0.1;
@@ -95,7 +98,7 @@ pub(crate) struct Retries<'a> {
 }
 
 impl<'a> Retries<'a> {
-    /// Retries for a time after the first failure, and not beyond the deadline.
+    /// Retries for a time after the first failure, and while there is enough left before the deadline.
     pub(crate) fn new(budget: &'a Budget, retry_for: Duration, delay_max: Duration, deadline: Option<Instant>) -> Self {
         Self {
             budget,
@@ -106,6 +109,12 @@ impl<'a> Retries<'a> {
             may_renew: false,
             is_first_failure: true,
         }
+    }
+
+    /// Counts the time from an instant, and not from the first failure.
+    pub(crate) fn since(mut self, begin: Instant) -> Self {
+        self.give_up = self.retry_for.map(|retry_for| after(begin, retry_for));
+        self
     }
 
     /// Tries once more with a fresh token, when one has expired on the way.
@@ -155,7 +164,7 @@ impl<'a> Retries<'a> {
     fn is_late(&mut self, at: Instant) -> bool {
         let Some(retry_for) = self.retry_for else { return false };
         let give_up = *self.give_up.get_or_insert_with(|| after(Instant::now(), retry_for));
-        at >= self.deadline.map_or(give_up, |deadline| deadline.min(give_up))
+        at >= give_up || self.deadline.is_some_and(|deadline| at + TRY_MIN > deadline)
     }
 }
 
@@ -199,14 +208,33 @@ mod tests {
         assert!(retries.pause(failure()).await.is_ok());
     }
 
-    /// No try begins after the deadline.
+    /// No try begins in the last tenth of a second before the deadline, and one is made before that.
     #[tokio::test(start_paused = true)]
     async fn within_the_deadline() {
         let budget = Budget::new();
-        let deadline = Instant::now() + Duration::from_secs(1);
-        let mut retries = Retries::new(&budget, Duration::from_secs(8), CALL_DELAY_MAX, Some(deadline));
-        let (_, elapsed) = tries(&mut retries).await;
-        assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
+        let until = |duration| Some(Instant::now() + duration);
+        let retries = |deadline| Retries::new(&budget, Duration::from_secs(8), CALL_DELAY_MAX, deadline);
+        for _ in 0..100 {
+            let (_, elapsed) = tries(&mut retries(until(Duration::from_secs(1)))).await;
+            assert!(elapsed <= Duration::from_millis(900), "{elapsed:?}");
+        }
+        let at = Instant::now() + Duration::from_millis(900);
+        assert_eq!(retries(until(Duration::from_millis(999))).join(failure(), at), Err(failure()));
+        assert_eq!(retries(until(Duration::from_millis(1_001))).join(failure(), at), Ok(()));
+    }
+
+    /// The time that is set counts from the first failure, or from the beginning of the call, and to its very end.
+    #[tokio::test(start_paused = true)]
+    async fn since_the_beginning() {
+        let budget = Budget::new();
+        let begin = Instant::now();
+        let second = Duration::from_secs(1);
+        let retries = || Retries::new(&budget, second, CALL_DELAY_MAX, Some(begin + 30 * second));
+        time::sleep(second / 2).await;
+        let at = |millis| begin + Duration::from_millis(millis);
+        assert_eq!(retries().join(failure(), at(1_499)), Ok(()));
+        assert_eq!(retries().since(begin).join(failure(), at(999)), Ok(()));
+        assert_eq!(retries().since(begin).join(failure(), at(1_000)), Err(failure()));
     }
 
     /// All calls together make no more retries than the budget has, and answers give some back.

@@ -4,6 +4,9 @@ import { isRetryable, type TurntreeError } from "./errors.js";
 /** How long a call, or a stream, that finds the server unavailable is tried again, unless the client was told else. */
 export const RETRY_MS_DEFAULT = 8_000;
 
+/** Must be left of a call's time for another try, or its deadline would hide why the one before it failed. */
+const TRY_MS_MIN = 100;
+
 const BUDGET = 100;
 const BUDGET_AN_ANSWER = 0.1;
 const BUDGET_A_MS = 0.001;
@@ -67,7 +70,7 @@ export class Backoff {
 export class Retries {
   readonly #budget: RetryBudget;
   readonly #backoff: Backoff;
-  readonly #deadline: number;
+  readonly #lastTry: number;
   readonly #mayRenew: boolean;
   #forMs: number;
   #giveUp: number | undefined;
@@ -77,7 +80,7 @@ export class Retries {
    * @param budget - The client's.
    * @param forMs - How long to go on without an answer, in milliseconds.
    * @param delayMsMax - What the waits between the tries grow to, in milliseconds.
-   * @param deadline - When to give up in any case, by the clock of `performance.now()`.
+   * @param deadline - When the call ends in any case, by the clock of `performance.now()`.
    * @param mayRenew - Whether the next try shows another token, so that one that expired on the way is no end.
    */
   constructor(budget: RetryBudget, forMs: number, delayMsMax: number, deadline = Infinity, mayRenew = false) {
@@ -85,7 +88,7 @@ export class Retries {
     this.#budget = budget;
     this.#backoff = new Backoff(delayMsMax);
     this.#forMs = forMs;
-    this.#deadline = deadline;
+    this.#lastTry = deadline - TRY_MS_MIN;
   }
 
   /** Note a message that brings a stream on. */
@@ -113,7 +116,7 @@ export class Retries {
     // What the server asks for, and not for all callers the same.
     const askedMs = (error.retryAfterMs ?? 0) * (1 + Math.random() / 2);
     const delayMs = Math.max(this.#backoff.next(), askedMs);
-    if (now + delayMs >= (isExpired ? this.#deadline : this.#end(now))) throw error;
+    if (now + delayMs >= (isExpired ? this.#lastTry : this.#end(now))) throw error;
     if (!isExpired && !this.#budget.spend() && this.#forMs !== Infinity) throw error;
     await sleep(delayMs, undefined, { signal });
   }
@@ -131,6 +134,6 @@ export class Retries {
   /** When to give up, after an error now. */
   #end(now: number): number {
     this.#giveUp ??= now + this.#forMs;
-    return Math.min(this.#giveUp, this.#deadline);
+    return Math.min(this.#giveUp, this.#lastTry);
   }
 }

@@ -155,6 +155,20 @@ describe("a stream that breaks", () => {
 });
 
 describe("a caller", () => {
+  test("whose stream broke when another try has no time is told why, and not that its own time is up", async () => {
+    // eslint-disable-next-line require-yield
+    server.script(async function* (_, stream) {
+      if (server.streams[0] !== stream) await sleep(60_000, undefined, { ref: false });
+      const retry = { desc: RetryInfoSchema, value: { retryDelay: durationFromMs(900) } };
+      const cause = { desc: ErrorInfoSchema, value: info(ErrorReason.STORE_FAILED) };
+      throw new ConnectError("refused", Code.Unavailable, undefined, [cause, retry]);
+    });
+    await using client = new TurntreeClient(server.address);
+    const call = client.getSession({ sessionId: "s" }, { timeoutMs: 1_000 });
+    await assert.rejects(call, { code: "UNAVAILABLE", reason: ErrorReason.STORE_FAILED });
+    assert.equal(server.streams.length, 1);
+  });
+
   test("without an answer has its deadline, and the late answer is nobody's", async () => {
     const late: PipelineCall[] = [];
     server.script(async function* (calls) {

@@ -42,6 +42,23 @@ describe("retries", () => {
     await assert.rejects(new Retries(spent, 1000, 100).pause(BUSY, NEVER), BUSY);
   });
 
+  test("of a call leave a tenth of a second for the try", async () => {
+    const after = (retryAfterMs: number) =>
+      new TurntreeError("UNAVAILABLE", ErrorReason.STORE_FAILED, "refused", {}, { retryAfterMs });
+    const retries = () => new Retries(new RetryBudget(), 8_000, 100, performance.now() + 1_000, true);
+    for (let count = 0; count < 50; count += 1) {
+      const late = after(901);
+      await assert.rejects(retries().pause(late, NEVER), late);
+    }
+    await retries().pause(after(200), NEVER);
+    const lost = performance.now();
+    assert.throws(() => retries().goOnAt(lost + 901, BUSY), BUSY);
+    retries().goOnAt(lost + 800, BUSY);
+    const expired = new TurntreeError("UNAUTHENTICATED", ErrorReason.CREDENTIAL_INVALID, "expired");
+    const hasty = new Retries(new RetryBudget(), 8_000, 10, performance.now() + 100, true);
+    await assert.rejects(hasty.pause(expired, NEVER), expired);
+  });
+
   test("are not made of what cannot be tried again", async () => {
     for (const error of [
       new TurntreeError("NOT_FOUND", ErrorReason.SESSION_NOT_FOUND, "absent"),

@@ -10,6 +10,9 @@ final class Retries {
   static final Duration STREAM_DELAY_MAX = Duration.ofSeconds(2);
   static final long NEVER = -1;
 
+  /** Must be left of a call's time for another try, or its deadline would hide the error before. */
+  private static final long TRY_MIN_NANOS = 100_000_000;
+
   private final Budget budget;
   private final long retryForNanos;
   private final long deadlineNanos;
@@ -18,7 +21,7 @@ final class Retries {
   private boolean isFailing;
   private boolean isEndless;
 
-  /** Retries for a time after the first failure, and not beyond {@code timeout} from now. */
+  /** Retries for a time after the first failure, of a call that ends {@code timeout} from now. */
   Retries(Budget budget, Duration retryFor, Duration delayMax, Duration timeout) {
     this.budget = budget;
     this.retryForNanos = retryFor.toNanos();
@@ -56,7 +59,12 @@ final class Retries {
       isFailing = true;
       failedAtNanos = now;
     }
-    return now - failedAtNanos + wait < retryForNanos && now + wait - deadlineNanos < 0;
+    return now - failedAtNanos + wait < retryForNanos && hasTime(now + wait);
+  }
+
+  /** Whether a try has enough time before the deadline. */
+  boolean hasTime(long atNanos) {
+    return atNanos + TRY_MIN_NANOS - deadlineNanos <= 0;
   }
 
   /** Waits that grow, at times of their own. */

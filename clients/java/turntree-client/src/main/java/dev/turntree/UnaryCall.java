@@ -136,7 +136,8 @@ final class UnaryCall<Q extends Message, A> implements Pipeline.Caller {
         switch (error.code()) {
           case UNIMPLEMENTED -> true;
           // The token may have been older than this call. One made for it is not tried again.
-          case UNAUTHENTICATED -> end.openedNanos() - startedNanos < 0;
+          case UNAUTHENTICATED ->
+              end.openedNanos() - startedNanos < 0 && retries.hasTime(System.nanoTime());
           // The pipeline waits once for all calls, so that none of them takes of the budget.
           default -> error.isRetryable() && retries.isInTime(end.waitNanos());
         };
