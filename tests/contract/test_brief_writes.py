@@ -14,6 +14,7 @@ import pytest
 from turntree.errors import ErrorReason, ResourceExhausted, Unavailable
 from turntree_server.engine.sqlite import SqliteEngine
 from turntree_server.engine.sqlite_driver import sqlite3
+from turntree_server.engine.sqlite_writer import SqliteWriter
 from turntree_server.local_store import LocalStore
 from turntree_server.operations.adopt import adopt_plain_session
 from turntree_server.operations.purge import purge_session
@@ -202,15 +203,33 @@ async def test_closed_while_one_is_carried_out(tmp_path: Path) -> None:
         assert [session.session_id for session in (await store.list_sessions()).entries] == ["s"]
 
 
+async def test_a_disk_that_fails_just_after_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens the database is told, instead of waiting for ever, and it can be opened again."""
+
+    def fail(_: object) -> int:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(SqliteWriter, "_data_version", staticmethod(fail))
+        async with asyncio.timeout(10):
+            with pytest.raises(Unavailable) as refused:
+                await SqliteEngine.open(tmp_path / "a.db")
+    assert refused.value.reason is ErrorReason.STORE_FAILED
+    async with LocalStore(await SqliteEngine.open(tmp_path / "a.db")) as store:
+        await store.add_items("s", [user("1")])
+
+
 @pytest.mark.parametrize("brief", [True, False])
 async def test_a_failure_is_the_outcome_once(brief: bool, tmp_path: Path) -> None:
-    """An operation whose transaction fails is not carried out again, has no effect, and the next one works."""
+    """An operation that fails is not carried out again, has no effect, and the next one works."""
 
     class Failing(Threads):
         def __call__(self) -> Operation[None]:
             yield from super().__call__()
             yield Query("INSERT INTO agent_sessions (session_id) VALUES ('half')")
-            error = sqlite3.OperationalError("disk I/O error")
+            error = sqlite3.OperationalError("database or disk is full")
             error.sqlite_errorcode = sqlite3.SQLITE_FULL
             raise error
 

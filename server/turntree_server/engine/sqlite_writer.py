@@ -65,7 +65,7 @@ class _Work:
 
 
 class SqliteWriter:
-    """Runs operations on a connection of its own, on a thread of its own.
+    """Runs operations on a connection of its own, which commits on a thread of its own.
 
     What waits is committed together, so that one write to disk acknowledges many operations. Each runs under a
     savepoint: one that fails is undone alone.
@@ -93,8 +93,8 @@ class SqliteWriter:
         self._lock = threading.Condition(threading.Lock())
         self._closed = False
         self._is_held = True
-        self._unfinished = 0
         self._handed_over: _Work | None = None
+        self._unfinished = 0  # of the queue: those on it, and those that the thread has taken
         self._connection: Connection
         self._thread = threading.Thread(target=self._run, name="turntree-writer", daemon=True)
         self._opened: asyncio.Future[None] | None = None
@@ -155,16 +155,12 @@ class SqliteWriter:
         loop = self._opened.get_loop()
         try:
             with translated_errors():
-                connection = self._open_connection()
-                connection.execute(
-                    "PRAGMA busy_timeout = 0"
-                )  # an event loop must not wait; `_begin` does on this thread
-                data_version = self._data_version(connection)
+                connection = self._connection = self._open_connection()
+                data_version = self._prepare(connection)
         except BaseException as error:  # handed to whoever opens the engine
             self._closed = True
             loop.call_soon_threadsafe(self._opened.set_exception, error)
             return
-        self._connection = connection
         self._release(0)
         loop.call_soon_threadsafe(self._opened.set_result, None)
         while not self._is_done():
@@ -195,6 +191,15 @@ class SqliteWriter:
             failpoints.hit("close.checkpoint")
         with contextlib.suppress(sqlite3.Error):  # what is not in the database yet stays in its log
             connection.close()
+
+    def _prepare(self, connection: Connection) -> int:
+        """Make a connection ready, and return its first `_data_version`."""
+        try:
+            connection.execute("PRAGMA busy_timeout = 0")  # an event loop must not wait; the thread does, in `_begin`
+            return self._data_version(connection)
+        except BaseException:
+            connection.close()
+            raise
 
     def _is_done(self) -> bool:
         """Whether the writer is closed and nothing is left to do."""
