@@ -7,6 +7,8 @@ READY := .venv/ready
 PROTOS := $(wildcard protos/turntree/v1/*.proto)
 CLIENTS := $(notdir $(patsubst %/Makefile,%,$(wildcard clients/*/Makefile)))
 MEASURED := $(patsubst clients/%/conformance/bench,%,$(wildcard clients/*/conformance/bench))
+# Builds that go on at the same time print one after another, where make can do that.
+IN_ORDER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=recurse)
 SOURCES := clients server tests benchmarks protos
 
 .PHONY: help
@@ -29,14 +31,15 @@ demo: $(READY) ## Show the main job: a conversation kept on a server, branched, 
 	@$(BIN)/python clients/python/example/demo.py $(if $(MODEL),--model $(MODEL))
 
 .PHONY: test
-test: lint fresh clients $(READY) ## Run every check and test
-	$(BIN)/python -m pytest
+test: $(READY) ## Run every check and test
+	@$(MAKE) --no-print-directory --jobs 2 $(IN_ORDER) lint fresh clients
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 .PHONY: clients
 clients: $(CLIENTS:%=client-%) ## Build and test the clients in other languages
 
 client-%: $(READY)
-	@clients/with-toolchain $* $(MAKE) --no-print-directory -C clients/$* test TURNTREE=$(CURDIR)/$(BIN)/turntree
+	@MAKEFLAGS= clients/with-toolchain $* $(MAKE) --no-print-directory -C clients/$* test TURNTREE=$(CURDIR)/$(BIN)/turntree
 
 .PHONY: lint
 lint: $(READY) ## Check formatting, style, types and protos
@@ -81,7 +84,7 @@ bench-full: .venv/bench $(MEASURED:%=bench-%) ## Compare the speed at full size:
 	$(BIN)/python -m benchmarks --full
 
 bench-%: $(READY)
-	@clients/with-toolchain $* $(MAKE) --no-print-directory -C clients/$* bench TURNTREE=$(CURDIR)/$(BIN)/turntree
+	@MAKEFLAGS= clients/with-toolchain $* $(MAKE) --no-print-directory -C clients/$* bench TURNTREE=$(CURDIR)/$(BIN)/turntree
 
 .venv/fuzz: $(READY)
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --group fuzz

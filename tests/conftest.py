@@ -67,6 +67,11 @@ STORES: dict[str, Factory] = {
 DURABLE = ("file", "file-served")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long tests first, so that several processes that share the tests have work to the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """The event loop that tests run in."""

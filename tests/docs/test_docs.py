@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -63,11 +64,13 @@ def test_a_page_names_only_files_that_exist(page: Path) -> None:
             assert (ROOT / text).exists(), f"{name_of(page)} names {text}"
 
 
+@cache
 def _make_targets() -> set[str]:
     listed = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return {line.split()[1] for line in listed.splitlines()}
 
 
+@cache
 def _turntree_help(*command: str) -> str:
     shown = subprocess.run(
         [sys.executable, "-m", "turntree_server", *command, "--help"], check=False, capture_output=True, text=True

@@ -128,6 +128,7 @@ def at(name: str, rng: random.Random) -> str:
     return "" if name.startswith(ONCE) else f"@{rng.randint(1, ANSWERS // 8)}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("action", [Action.KILL, Action.RAISE])
 async def test_each_place(action: Action, tmp_path: Path) -> None:
     """A server that dies, or fails unexpectedly, at any place has what it acknowledged, and nothing twice or torn."""

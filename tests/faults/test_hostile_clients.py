@@ -69,6 +69,7 @@ async def play(kind: str, server: ServerProcess, store: Store) -> None:
         assert time.monotonic() - begin < STOPPED_WITHIN_S
 
 
+@pytest.mark.long
 async def test_hostile_clients(tmp_path: Path) -> None:
     """Beside them every good call succeeds, memory stays below its bound, and the server stops in good order."""
     authority = Authority(tmp_path)

@@ -12,6 +12,7 @@ from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
 from pysqlite3 import dbapi2 as sqlite3
 from turntree.remote import RemoteStore
 from turntree_server.engine.sqlite import SqliteEngine
@@ -127,6 +128,7 @@ async def play(db: Path, strike: Strike, count: int, rng: random.Random, tally: 
         server.kill()
 
 
+@pytest.mark.long
 async def test_killed_at_work(tmp_path: Path) -> None:
     """After kill -9 under load, acknowledged operations are there once and in order, and repeats change nothing."""
     seed = new_seed()

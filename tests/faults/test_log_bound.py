@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+import pytest
 from turntree.model import LetterCase
 from turntree.remote import RemoteStore
 from turntree.store import Store
@@ -78,6 +79,7 @@ async def at_work(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.wait(tasks)
 
 
+@pytest.mark.long
 async def test_the_log_stays_small_beside_watchers_and_slow_readers(tmp_path: Path) -> None:
     """While much is written the log stays below its bound, whoever watches, reads, or does not take what is read."""
     async with contextlib.AsyncExitStack() as stack:

@@ -175,6 +175,7 @@ async def read_once(the_world: World, rng: random.Random, read: tuple[str, Fault
     await reading
 
 
+@pytest.mark.long
 async def test_reads_on_a_bad_network(tmp_path: Path) -> None:
     """A read ends in time while the network is bad, and is answered soon after it is well again."""
     every = [(use, fault) for use in USES for fault in Fault if TORTURE or (use, fault) in READS]
@@ -201,6 +202,7 @@ async def watch_once(the_world: World, rng: random.Random, fault: Fault) -> None
     await asyncio.wait([watching])
 
 
+@pytest.mark.long
 async def test_a_watch_on_a_bad_network(tmp_path: Path) -> None:
     """A watch brings what was written while the network was bad soon after it is well again, and nothing twice."""
     await play("a watch under each fault", Fault if TORTURE else WATCHES, watch_once, tmp_path)
@@ -242,6 +244,7 @@ async def write_once(the_world: World, rng: random.Random, how: tuple[Fault, boo
     assert sorted(await items_of(the_world.beside, "w")) == sorted(itertools.chain.from_iterable(items))
 
 
+@pytest.mark.long
 async def test_writes_on_a_bad_network(tmp_path: Path) -> None:
     """Of writes on a bad network each happens once, when it is repeated with its id until it is answered."""
     every = [(fault, plainly) for fault in Fault for plainly in (False, True) if TORTURE or (fault, plainly) in WRITES]
@@ -255,6 +258,7 @@ async def test_a_slow_network_can_be_connected_to(tmp_path: Path) -> None:
         await the_world.client.ready(BACK_WITHIN_S)
 
 
+@pytest.mark.long
 async def test_a_client_that_vanished_is_forgotten(tmp_path: Path) -> None:
     """A server gives up a watcher whose machine is gone without a word, and keeps one that is only silent."""
     async with world(tmp_path / "conversations.db") as the_world, AsyncExitStack() as stack:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from turntree.remote import RemoteStore
 
 from tests.faults.ledger import Broken, Ledger
@@ -56,6 +57,7 @@ async def assert_kept(image: Path, at: Path, ledger: Ledger) -> None:
             server.kill()
 
 
+@pytest.mark.long
 async def test_power_cut(tmp_path: Path) -> None:
     """After a loss of power acknowledged operations are there once and in order, and repeats change nothing."""
     require_disks(tmp_path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import agents
+import pytest
 from agents import Agent, Runner, function_tool
 from agents.testing.model import ModelStep, ScriptedModel, assistant_message, function_call
 from turntree.openai_agents import TurntreeSession
@@ -89,6 +90,7 @@ async def converse(session: TurntreeSession, outages: Outages) -> None:
     ]
 
 
+@pytest.mark.long
 async def test_a_conversation_through_outages(tmp_path: Path) -> None:
     """With the server killed before, during and after turns, every run succeeds, and nothing is lost or there twice."""
     seed = new_seed()

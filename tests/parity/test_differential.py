@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 
 import hypothesis
+import pytest
 from hypothesis import HealthCheck, Verbosity
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -57,11 +58,13 @@ def run_sequences(open_world: Callable[[], AbstractAsyncContextManager[World]]) 
     return world
 
 
+@pytest.mark.long
 def test_embedded() -> None:
     """Whatever is called in whatever order, an embedded TurntreeSession answers as the SDK's class does."""
     assert run_sequences(worlds.embedded).seen["sequences"] >= SEQUENCES
 
 
+@pytest.mark.long
 def test_served() -> None:
     """Whatever is called in whatever order, a TurntreeSession on a server answers as the SDK's class does."""
     assert run_sequences(worlds.served).seen["sequences"] >= SEQUENCES

@@ -345,6 +345,7 @@ async def test_cut_in_mid_call(url: str, session_id: str) -> None:
 # A server that goes and comes back
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("asked_meanwhile", [0, 3])
 async def test_conversation_outlives_a_restart(own_server: ServerProcess, asked_meanwhile: int) -> None:
     """The conversation goes on with the same session object once the server is back, however long it was missed."""

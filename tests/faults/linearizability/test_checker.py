@@ -83,6 +83,7 @@ async def verdict(bug: Bug | None, rng: random.Random) -> bool:
     return all(map(is_linearizable, histories.values()))
 
 
+@pytest.mark.long
 async def test_every_seeded_bug_is_rejected() -> None:
     """A store with any of the faults is found out within a few histories."""
     seed = new_seed()

@@ -46,6 +46,7 @@ async def one_run(server: ServerProcess, rng: random.Random, name: str, *, kille
         return await recording
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("killed", [False, True], ids=["calm", "killed"])
 async def test_histories_of_a_real_server(killed: bool, tmp_path: Path) -> None:
     """Whatever eight clients do to three sessions at once, also around a kill of the server, is linearizable."""
