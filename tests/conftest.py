@@ -6,6 +6,7 @@ entry; `DURABLE` names those that can be closed and opened again with all they h
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -70,6 +71,11 @@ DURABLE = ("file", "file-served")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long tests first, so that several processes that share the tests have work to the end."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes share the tests: one more than there are cores, for the long ones wait most of their time."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture

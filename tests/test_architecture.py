@@ -144,11 +144,13 @@ ROOMS: Mapping[str, set[str]] = {
         "grpc_reflection",
     },
     "turntree_server.file_limit": {"turntree_server.settings"},
+    "turntree_server.freed_memory": set(),
     "turntree_server.cli": {
         "turntree.errors",
         "turntree_server",
         "turntree_server.app",
         "turntree_server.file_limit",
+        "turntree_server.freed_memory",
         "turntree_server.engine.sqlite_driver",
         "turntree_server.exit_codes",
         "turntree_server.keys_command",

@@ -47,6 +47,9 @@ from turntree.model import (
 from turntree.v1 import branch_pb2, item_pb2, session_pb2, turn_pb2, usage_pb2
 
 T = TypeVar("T")
+_WithDelta = TypeVar(
+    "_WithDelta", session_pb2.GetItemsResponse, session_pb2.StreamItemsResponse, session_pb2.WatchResponse
+)
 
 _DELTA_KINDS = {
     DeltaKind.UNCHANGED: item_pb2.DELTA_KIND_UNCHANGED,
@@ -179,17 +182,19 @@ def read_natives(messages: Iterable[item_pb2.NativeItem]) -> tuple[NativeItem, .
     return tuple([NativeItem(message.index, message.dialect, message.native) for message in messages])
 
 
-def write_delta(delta: ItemsDelta) -> item_pb2.ItemsDelta:
-    """A delta as a message."""
-    return item_pb2.ItemsDelta(
-        kind=_DELTA_KINDS[delta.kind],
-        items=delta.items,
-        metadata=[write_metadata(metadata) for metadata in delta.metadata],
-        cursor=delta.cursor,
-        branch=write_pointer(delta.branch),
-        more=delta.more,
-        natives=write_natives(delta.natives),
-    )
+def with_delta(response: _WithDelta, delta: ItemsDelta) -> _WithDelta:
+    """A response with a delta, written in its place: a message that is given to another one is copied twice."""
+    message = response.delta
+    message.kind = _DELTA_KINDS[delta.kind]
+    message.items.extend(delta.items)
+    message.cursor = delta.cursor
+    message.branch.CopyFrom(write_pointer(delta.branch))
+    message.more = delta.more
+    if delta.metadata:
+        message.metadata.extend([write_metadata(metadata) for metadata in delta.metadata])
+    if delta.natives:
+        message.natives.extend(write_natives(delta.natives))
+    return response
 
 
 def read_delta(message: item_pb2.ItemsDelta) -> ItemsDelta:
@@ -349,19 +354,6 @@ def read_difference(message: branch_pb2.BranchDifference) -> BranchDifference:
     return BranchDifference(message.branch_id, message.item_count, message.turn_count, message.common_cursor)
 
 
-def write_turn(turn: Turn) -> turn_pb2.Turn:
-    """A turn as a message."""
-    return turn_pb2.Turn(
-        turn=turn.turn,
-        branch_id=turn.branch_id,
-        user_item=turn.user_item,
-        create_time=write_time(turn.create_time),
-        items=turn.items,
-        metadata=[write_metadata(metadata) for metadata in turn.metadata],
-        natives=write_natives(turn.natives),
-    )
-
-
 def read_turn(message: turn_pb2.Turn) -> Turn:
     """A turn from its message."""
     return Turn(
@@ -377,13 +369,23 @@ def read_turn(message: turn_pb2.Turn) -> Turn:
 
 def write_turns_delta(delta: TurnsDelta) -> turn_pb2.StreamTurnsResponse:
     """Turns of a stream as a message."""
-    return turn_pb2.StreamTurnsResponse(
-        turns=[write_turn(turn) for turn in delta.turns],
+    message = turn_pb2.StreamTurnsResponse(
         cursor=delta.cursor,
         branch=write_pointer(delta.branch),
         restarted=delta.restarted,
         continued=delta.continued,
     )
+    for turn in delta.turns:
+        message.turns.add(
+            turn=turn.turn,
+            branch_id=turn.branch_id,
+            user_item=turn.user_item,
+            create_time=write_time(turn.create_time),
+            items=turn.items,
+            metadata=[write_metadata(metadata) for metadata in turn.metadata],
+            natives=write_natives(turn.natives),
+        )
+    return message
 
 
 def read_turns_delta(message: turn_pb2.StreamTurnsResponse) -> TurnsDelta:

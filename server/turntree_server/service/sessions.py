@@ -40,7 +40,7 @@ class SessionService(StoreOfCall, SessionServiceServicer):
             include_metadata=request.include_metadata,
             native_dialect=wire.optional(request, "native_dialect"),
         )
-        return pb.GetItemsResponse(delta=wire.write_delta(delta))
+        return wire.with_delta(pb.GetItemsResponse(), delta)
 
     async def StreamItems(
         self, request: pb.StreamItemsRequest, context: Context
@@ -53,7 +53,7 @@ class SessionService(StoreOfCall, SessionServiceServicer):
             include_metadata=request.include_metadata,
             native_dialect=wire.optional(request, "native_dialect"),
         ):
-            yield pb.StreamItemsResponse(delta=wire.write_delta(delta))
+            yield wire.with_delta(pb.StreamItemsResponse(), delta)
 
     async def PopItem(self, request: pb.PopItemRequest, context: Context) -> pb.PopItemResponse:
         popped = await self.store.pop_item(
@@ -127,4 +127,4 @@ class SessionService(StoreOfCall, SessionServiceServicer):
             include_metadata=request.include_metadata,
             native_dialect=wire.optional(request, "native_dialect"),
         ):
-            yield pb.WatchResponse(delta=wire.write_delta(delta))
+            yield wire.with_delta(pb.WatchResponse(), delta)
