@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 _SETTLED_WITHIN_S = 10.0
 
 
-def open_files(pid: int | None = None) -> int:
-    """How many files and sockets a process has open, this one by default."""
-    return len(os.listdir(f"/proc/{pid or os.getpid()}/fd"))
+def open_files(pid: int | None = None) -> list[str]:
+    """What files and sockets a process has open, this one by default."""
+    names = []
+    for path in Path(f"/proc/{pid or os.getpid()}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed by now, as is the folder itself
+            names.append(f"{path.name}: {path.readlink()}")
+    return names
 
 
 def memory_bytes(pid: int) -> int:
@@ -36,9 +41,11 @@ def _status(pid: int, name: str) -> int:
 async def nothing_left() -> AsyncIterator[None]:
     """Insist that what is done within leaves no task, file or socket behind in this process, a while after its end."""
     loop = asyncio.get_running_loop()
-    tasks, files = len(asyncio.all_tasks()), open_files()
+    tasks, files = asyncio.all_tasks(), open_files()
     yield
     deadline = loop.time() + _SETTLED_WITHIN_S
-    while len(asyncio.all_tasks()) > tasks or open_files() > files:
-        assert loop.time() < deadline, (open_files() - files, asyncio.all_tasks())
+    while len(asyncio.all_tasks()) > len(tasks) or len(open_files()) > len(files):
+        if loop.time() > deadline:
+            raise AssertionError(f"left: {set(open_files()) - set(files)}, {asyncio.all_tasks() - tasks}")
         await asyncio.sleep(0.05)
+        gc.collect()  # what waits for that is no leak

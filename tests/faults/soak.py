@@ -109,7 +109,7 @@ async def soak(duration_s: float, folder: Path, rng: random.Random) -> dict[str,
             for _ in range(SAMPLES):
                 await asyncio.sleep(duration_s / SAMPLES)
                 samples["memory"].append(memory_bytes(server.process.pid))
-                samples["files"].append(open_files(server.process.pid))
+                samples["files"].append(len(open_files(server.process.pid)))
                 samples["threads"].append(threads(server.process.pid))
                 samples["tasks"].append(len(asyncio.all_tasks()))
                 samples["log"].append(os.stat(log).st_size)
