@@ -179,17 +179,12 @@ class LocalStore(Store):
         include_metadata: bool = False,
         native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
-        more = True
+        check(session_id=session_id, branch=branch, cursor=cursor, window=window, native_dialect=native_dialect)
+        more, brief = True, cursor is not None
         while more:
-            delta = await self.get_items(
-                session_id,
-                branch=branch,
-                cursor=cursor,
-                window=window,
-                include_metadata=include_metadata,
-                native_dialect=native_dialect,
-            )
-            branch, cursor, more = delta.branch, delta.cursor, delta.more
+            arguments = (session_id, branch, cursor, window, include_metadata, native_dialect)
+            delta = await self._read(read_items.get_items, *arguments, brief=brief)
+            branch, cursor, more, brief = delta.branch, delta.cursor, delta.more, False
             yield delta
 
     async def watch(
@@ -387,7 +382,7 @@ class LocalStore(Store):
         more = True
         while more:
             arguments = (session_id, branch, cursor, continued, native_dialect)
-            delta, more = await self._read(turns.stream_turns, *arguments)
+            delta, more = await self._read(turns.stream_turns, *arguments, brief=continued is None)
             branch, cursor, continued = delta.branch, delta.cursor, delta.continued
             yield delta
 

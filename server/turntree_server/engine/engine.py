@@ -26,8 +26,8 @@ class Engine(ABC):
     async def read(self, operation: OperationFactory[T], *, brief: bool = False) -> T:
         """Run an operation that changes nothing, on one consistent state of the database.
 
-        A brief one reads a chunk at most, and usually next to nothing, so that handing it to a thread may cost more
-        than the reading.
+        A brief one usually reads next to nothing, so that handing it to a thread may cost more than the reading. If it
+        turns out to read much, it is begun again on a thread.
         """
 
     @abstractmethod

@@ -23,7 +23,14 @@ from turntree_server.engine.log_bound import LogBound, empty_log
 from turntree_server.engine.migrate import migrate
 from turntree_server.engine.refusals import DatabaseDamaged, DatabaseMissing, DatabaseRefused
 from turntree_server.engine.server_lock import ServerLock
-from turntree_server.engine.sqlite_driver import Connection, connect, drive, require_sound_sqlite, translated_errors
+from turntree_server.engine.sqlite_driver import (
+    Connection,
+    TakesLong,
+    connect,
+    drive,
+    require_sound_sqlite,
+    translated_errors,
+)
 from turntree_server.engine.sqlite_writer import SqliteWriter
 from turntree_server.operations.adopt import adopt_plain_session, plain_sessions
 from turntree_server.operations.statement import Operation, OperationFactory
@@ -206,7 +213,8 @@ def _in_transaction(connection: Connection, operation: Operation[T]) -> T:
 class _BriefReader:
     """A connection for operations that are run where they are asked for, without a visit to another thread.
 
-    It never waits: not for the thread of another event loop that is reading, and not for a lock of another program.
+    It never waits: not for the thread of another event loop that is reading, and not for a lock of another program. Nor
+    does it make others wait: an operation that reads much is left to a thread.
     """
 
     def __init__(self, path: str) -> None:
@@ -215,12 +223,14 @@ class _BriefReader:
         self._lock = threading.Lock()
 
     def run(self, operation: OperationFactory[T]) -> T | None:
-        """The result of an operation that has one, or None if it would have to wait."""
+        """The result of an operation that has one, or None if it would have to wait, or takes long."""
         if not self._lock.acquire(blocking=False):
             return None
         try:
             with translated_errors():
-                return _read(self._connection, operation)
+                return _read(self._connection, operation, brief=True)
+        except TakesLong:
+            return None
         except Unavailable as error:
             if error.reason is ErrorReason.STORE_BUSY:
                 return None
@@ -271,12 +281,12 @@ def _unless_done(result: asyncio.Future[T], tell: Callable[[], None]) -> None:
         tell()
 
 
-def _read(connection: Connection, operation: OperationFactory[T]) -> T:
+def _read(connection: Connection, operation: OperationFactory[T], *, brief: bool = False) -> T:
     if failpoints.ON:
         failpoints.hit("read.begin")
     connection.execute("BEGIN")
     try:
-        return drive(connection, operation())
+        return drive(connection, operation(), brief=brief)
     finally:
         if connection.in_transaction:  # SQLite ends it by itself after some errors
             connection.execute("COMMIT")

@@ -48,6 +48,7 @@ SQLITE_VERSION_MIN = (3, 51, 3)
 _BUSY_TIMEOUT_S = 5.0
 _STATEMENTS_CACHED = 256
 _CACHE_KIB = 16 * 1024
+_BRIEF_BYTES_MAX = 64 * 1024
 _ROWS_AT_ONCE = (64, 16, 4, 1)
 
 
@@ -110,7 +111,7 @@ def _tidy_up(path: str) -> None:
 
 
 class TakesLong(Exception):
-    """An operation was to be brief, and is about to begin what is not."""
+    """An operation was to be brief, and is about to begin what is not, or reads more than 64 KiB."""
 
 
 def drive(connection: Connection, operation: Operation[T], *, brief: bool = False) -> T:
@@ -125,7 +126,7 @@ def drive(connection: Connection, operation: Operation[T], *, brief: bool = Fals
         while True:
             if brief and isinstance(statement, Long):
                 raise TakesLong
-            statement = operation.send(_run(connection, statement))
+            statement = operation.send(_run(connection, statement, brief))
     except StopIteration as done:
         result: T = done.value
         return result
@@ -136,7 +137,7 @@ def drive(connection: Connection, operation: Operation[T], *, brief: bool = Fals
         raise Internal(ErrorReason.INTERNAL, "internal error") from error
 
 
-def _run(connection: Connection, statement: Statement) -> Rows:
+def _run(connection: Connection, statement: Statement, brief: bool) -> Rows:
     if failpoints.ON:
         failpoints.hit("operation.statement")
     rows = Rows()
@@ -152,7 +153,7 @@ def _run(connection: Connection, statement: Statement) -> Rows:
     if statement.bytes_max is None:
         rows += cursor
         return rows
-    return _bounded(cursor, statement, rows)
+    return _bounded(cursor, statement, rows, brief)
 
 
 def _inserted(connection: Connection, statement: Insert, rows: Rows) -> Rows:
@@ -174,14 +175,20 @@ def _inserted(connection: Connection, statement: Insert, rows: Rows) -> Rows:
     return rows
 
 
-def _bounded(cursor: sqlite3.Cursor, statement: Query, rows: Rows) -> Rows:
-    """Fetch until the bytes of the columns that count pass the query's bound."""
-    bytes_left = statement.bytes_max or 0
+def _bounded(cursor: sqlite3.Cursor, statement: Query, rows: Rows, brief: bool) -> Rows:
+    """Fetch until the bytes of the columns that count pass the query's bound, or are too many to be brief."""
+    bytes_max = statement.bytes_max or 0
+    bytes_left = bytes_max
+    left_when_long = bytes_max - _BRIEF_BYTES_MAX
+    may_be_long = brief and left_when_long > 0
     counts_last = statement.counts_last
     for row in cursor:
         bytes_left -= len(row[0])
         if counts_last and row[-1] is not None:
             bytes_left -= len(row[-1])
+        if may_be_long and bytes_left < left_when_long:
+            cursor.close()
+            raise TakesLong
         if bytes_left < 0 and rows:
             rows.left_out = row
             cursor.close()
