@@ -33,7 +33,7 @@ demo: $(READY) ## Show the main job: a conversation kept on a server, branched, 
 .PHONY: test
 test: $(READY) ## Run every check and test
 	@$(MAKE) --no-print-directory --jobs 2 $(IN_ORDER) lint fresh clients
-	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
+	$(BIN)/python -m pytest --numprocesses auto --dist load --maxschedchunk 1
 
 .PHONY: clients
 clients: $(CLIENTS:%=client-%) ## Build and test the clients in other languages
