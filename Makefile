@@ -38,6 +38,7 @@ test: $(READY) ## Run every check and test
 .PHONY: clients
 clients: $(CLIENTS:%=client-%) ## Build and test the clients in other languages
 
+# The clients' own makefiles know nothing of several jobs at once: their targets share folders.
 client-%: $(READY)
 	@MAKEFLAGS= clients/with-toolchain $* $(MAKE) --no-print-directory -C clients/$* test TURNTREE=$(CURDIR)/$(BIN)/turntree
 

@@ -1,4 +1,4 @@
-"""The stores that the contract suite runs on.
+"""What all tests share: the stores that the contract suite runs on, and an order for several processes.
 
 Every test runs in an event loop of its own. A store is opened by an entry of `STORES`, so that another one is one more
 entry; `DURABLE` names those that can be closed and opened again with all they held.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -16,11 +15,10 @@ def keep_freed_memory() -> None:
     """Keep up to 32 MiB of freed memory for the next message, instead of giving it back to the system at once.
 
     glibc gives back what is free at the end of its heap, and takes it again page by page: for each message of 1 MiB of
-    a stream that costs more than making the message. Other C libraries are left as they are, and so is one that was
-    told by its own environment variables.
+    a stream that costs more than making the message. Other C libraries are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None or any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
+    if mallopt is None:
         return
     mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
     mallopt(_M_MMAP_THRESHOLD, _SEPARATE_BYTES)

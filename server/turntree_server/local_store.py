@@ -61,7 +61,7 @@ from turntree_server.operations import (
 from turntree_server.operations.branch_counts import BranchCounts
 from turntree_server.operations.quota import NO_QUOTA, Quota, within
 from turntree_server.operations.requests import REQUEST_WINDOW_DEFAULT, once
-from turntree_server.operations.statement import Context, Operation
+from turntree_server.operations.statement import BRIEF_BYTES_MAX, Context, Operation
 
 T = TypeVar("T")
 
@@ -77,7 +77,6 @@ _ADDING = {
 _NO_LABELS: Mapping[str, str] = {}
 _EXPIRED_AT_ONCE = 100
 _FEW_ITEMS = 32
-_FEW_ITEMS_BYTES = 64 * 1024
 
 
 def utc_now() -> datetime:
@@ -479,7 +478,7 @@ def _are_few(items: Sequence[bytes], natives: Sequence[NativeItem]) -> bool:
     """Whether to add these is brief work: a turn's items, and not a history."""
     return (
         len(items) <= _FEW_ITEMS
-        and sum(map(len, items)) + sum(len(native.native) for native in natives) <= _FEW_ITEMS_BYTES
+        and sum(map(len, items)) + sum(len(native.native) for native in natives) <= BRIEF_BYTES_MAX
     )
 
 

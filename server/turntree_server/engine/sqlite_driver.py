@@ -13,7 +13,7 @@ from urllib.parse import quote
 from turntree.errors import ErrorReason, Internal, ResourceExhausted, TurntreeError, Unavailable
 
 from turntree_server import failpoints
-from turntree_server.operations.statement import Insert, Long, Many, Operation, Query, Rows, Statement
+from turntree_server.operations.statement import BRIEF_BYTES_MAX, Insert, Long, Many, Operation, Query, Rows, Statement
 
 if TYPE_CHECKING:
     import sqlite3
@@ -48,7 +48,6 @@ SQLITE_VERSION_MIN = (3, 51, 3)
 _BUSY_TIMEOUT_S = 5.0
 _STATEMENTS_CACHED = 256
 _CACHE_KIB = 16 * 1024
-_BRIEF_BYTES_MAX = 64 * 1024
 _ROWS_AT_ONCE = (64, 16, 4, 1)
 
 
@@ -111,7 +110,7 @@ def _tidy_up(path: str) -> None:
 
 
 class TakesLong(Exception):
-    """An operation was to be brief, and is about to begin what is not, or reads more than 64 KiB."""
+    """An operation was to be brief, and is about to begin what is not, or reads more than `BRIEF_BYTES_MAX`."""
 
 
 def drive(connection: Connection, operation: Operation[T], *, brief: bool = False) -> T:
@@ -179,7 +178,7 @@ def _bounded(cursor: sqlite3.Cursor, statement: Query, rows: Rows, brief: bool) 
     """Fetch until the bytes of the columns that count pass the query's bound, or are too many to be brief."""
     bytes_max = statement.bytes_max or 0
     bytes_left = bytes_max
-    left_when_long = bytes_max - _BRIEF_BYTES_MAX
+    left_when_long = bytes_max - BRIEF_BYTES_MAX
     may_be_long = brief and left_when_long > 0
     counts_last = statement.counts_last
     for row in cursor:

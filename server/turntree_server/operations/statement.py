@@ -55,6 +55,10 @@ class Insert:
     rows: Sequence[Sequence[Any]]
 
 
+BRIEF_BYTES_MAX = 64 * 1024
+"""What an operation that is to be brief may read or write."""
+
+
 @dataclass(frozen=True, slots=True)
 class Long:
     """What follows may take long; nothing is done for this one."""
