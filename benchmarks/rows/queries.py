@@ -20,8 +20,9 @@ Query = Callable[[Any], Awaitable[object]]
 
 
 async def against_advanced(bench: Bench, report: Report) -> None:
-    """Row 7, through the method that both classes have. A fork is undone before the next one."""
-    history = ItemWriter("row 7").history(_ITEMS)
+    """Row 7, by methods of both classes: queries after one more turn each time, and forks that are undone."""
+    writer = ItemWriter("row 7")
+    history = writer.history(_ITEMS)
     wanted = str(history[1_000 * ITEMS_A_TURN]["content"])[20:60]
     sessions = bench.open((REMOTE, EMBEDDED, ADVANCED), "row-7", "row-7")
     await fill(sessions, history)
@@ -34,17 +35,23 @@ async def against_advanced(bench: Bench, report: Report) -> None:
     rounds = bench.either(15, 60)
     for name, query in queries.items():
         await _require_equal(name, query, sessions)
-        await _compare(report, name, sessions, rounds, query)
+        _judge(report, name, await _timed_as_it_grows(sessions, rounds, query, writer), _QUERY_TARGET)
     forks, lists = await _fork_and_list(bench, sessions)
     _judge(report, "create_branch_from_turn, the last one", forks, _FORK_TARGET)
     _judge(report, "list_branches, two of them", lists, _QUERY_TARGET)
 
 
-async def _compare(report: Report, name: str, sessions: dict[str, Session], rounds: int, query: Query) -> None:
-    async def run(session: Session, _: int) -> float:
+async def _timed_as_it_grows(
+    sessions: dict[str, Session], rounds: int, query: Query, writer: ItemWriter
+) -> dict[str, list[float]]:
+    """How long a query takes that was made before, when the conversation has had one more turn since."""
+    turns = [writer.turn() for _ in range(rounds)]
+
+    async def run(session: Session, number: int) -> float:
+        await session.add_items(turns[number])
         return await timed(query(session))
 
-    _judge(report, name, await interleaved(sessions, rounds, run), _QUERY_TARGET)
+    return await interleaved(sessions, rounds, run)
 
 
 async def _fork_and_list(

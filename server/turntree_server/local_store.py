@@ -131,7 +131,7 @@ class LocalStore(Store):
             context.when_committed.clear()
             begun = operation(context, session_id, *arguments)
             if self._quota != NO_QUOTA and operation in _ADDING:
-                begun = within(self._quota, session_id, begun)
+                begun = within(context, self._quota, session_id, begun)
             return once(context, request_id, session_id, call, result_type, begun)
 
         result = await self.engine.write(mutation, session_id, brief=brief)
@@ -363,10 +363,17 @@ class LocalStore(Store):
     # Turns
 
     async def list_turns(
-        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        page_size: int = 0,
+        page_token: str = "",
     ) -> Page[Turn]:
-        check(session_id=session_id, branch=branch, page_size=page_size, page_token=page_token)
-        return await self._read(turns.list_turns, session_id, branch, page_size, page_token)
+        check(session_id=session_id, branch=branch, cursor=cursor, page_size=page_size, page_token=page_token)
+        arguments = (session_id, branch, cursor, page_size, page_token)
+        return await self._read(turns.list_turns, *arguments, brief=_is_new_only(cursor, page_token))
 
     async def stream_turn_deltas(
         self,
@@ -393,25 +400,44 @@ class LocalStore(Store):
         branch: BranchPointer = MAIN,
         all_branches: bool = False,
         letter_case: LetterCase = LetterCase.ASCII,
+        cursor: bytes | None = None,
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[Turn]:
         check(session_id=session_id, branch=branch, content=content, letter_case=letter_case)
         check(page_size=page_size, page_token=page_token)
-        arguments = (session_id, content, branch, all_branches, letter_case, page_size, page_token)
-        return await self._read(search.search_turns, *arguments)
+        if all_branches:
+            check(all_branches_cursor=cursor)
+        else:
+            check(cursor=cursor)
+        arguments = (session_id, content, branch, all_branches, letter_case, cursor, page_size, page_token)
+        return await self._read(search.search_turns, *arguments, brief=_is_new_only(cursor, page_token))
 
     async def get_conversation_by_turns(
-        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        page_size: int = 0,
+        page_token: str = "",
     ) -> Page[ItemMetadata]:
-        check(session_id=session_id, branch=branch, outline_page_size=page_size, page_token=page_token)
-        return await self._read(turns.get_conversation_by_turns, session_id, branch, page_size, page_token)
+        check(session_id=session_id, branch=branch, cursor=cursor, outline_page_size=page_size, page_token=page_token)
+        arguments = (session_id, branch, cursor, page_size, page_token)
+        return await self._read(turns.get_conversation_by_turns, *arguments, brief=_is_new_only(cursor, page_token))
 
     async def list_tool_usage(
-        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        page_size: int = 0,
+        page_token: str = "",
     ) -> Page[ToolUsage]:
-        check(session_id=session_id, branch=branch, outline_page_size=page_size, page_token=page_token)
-        return await self._read(turns.list_tool_usage, session_id, branch, page_size, page_token)
+        check(session_id=session_id, branch=branch, cursor=cursor, outline_page_size=page_size, page_token=page_token)
+        arguments = (session_id, branch, cursor, page_size, page_token)
+        return await self._read(turns.list_tool_usage, *arguments, brief=_is_new_only(cursor, page_token))
 
     # Usage
 
@@ -464,6 +490,11 @@ class LocalStore(Store):
     async def close(self) -> None:
         self.end_watches()
         await self.engine.close()
+
+
+def _is_new_only(cursor: bytes | None, page_token: str) -> bool:
+    """Whether a list is asked for what is new: little, unless the operation finds that it is much."""
+    return cursor is not None and not page_token
 
 
 def _given(natives: Sequence[NativeItem], items: Sequence[bytes]) -> tuple[tuple[NativeItem, ...], ...]:

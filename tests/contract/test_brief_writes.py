@@ -82,7 +82,7 @@ def test_what_takes_long(operation: Callable[[str], Operation[None]]) -> None:
 async def test_a_count_of_sessions_takes_long() -> None:
     """So is the count of all sessions that a limit on them asks for."""
     async with LocalStore(await SqliteEngine.open(), quota=Quota(sessions_max=2)) as store:
-        counting = within(Quota(sessions_max=2), "s", purge_session("s"))
+        counting = within(store._context(), Quota(sessions_max=2), "s", purge_session("s"))
         next(counting)
         assert counting.send(Rows()) == Long()
         counting.close()

@@ -73,6 +73,7 @@ CALLS: dict[str, Call] = {
         "s", page_size=OUTLINE_PAGE_SIZE_MAX
     ),
     "list_tool_usage": lambda store: store.list_tool_usage("s"),
+    "lists, what is new": lambda store: list_what_is_new(store),
     "record_usage": lambda store: store.record_usage("s", Usage(1, 2, 3, 5)),
     "get_session_usage": lambda store: store.get_session_usage("s"),
     "get_session_usage of a branch": lambda store: store.get_session_usage("s", branch_id="main"),
@@ -117,6 +118,16 @@ async def read_what_is_new(store: Store) -> None:
     cursor = (await store.get_items("s")).cursor
     await store.add_items("s", turns(1))
     await store.get_items("s", cursor=cursor)
+
+
+async def list_what_is_new(store: Store) -> None:
+    """List the turns, items, tools and finds that came after what is there."""
+    cursor = (await store.get_items("s")).cursor
+    await store.add_items("s", turns(1))
+    await store.list_turns("s", cursor=cursor)
+    await store.search_turns("s", "q", cursor=cursor)
+    await store.get_conversation_by_turns("s", cursor=cursor)
+    await store.list_tool_usage("s", cursor=cursor)
 
 
 async def every_page(fetch: Callable[..., Awaitable[object]]) -> None:

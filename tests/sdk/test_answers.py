@@ -1,4 +1,4 @@
-"""Long answers about a branch are fetched once, and never given when the branch is no longer so."""
+"""Of long answers about a branch only what is new is fetched again, and none is given when it is no longer so."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from agents.items import TResponseInputItem
 from turntree.model import Page, Turn
-from turntree.openai_agents import TurntreeSession
+from turntree.openai_agents import TurntreeSession, answers
 from turntree_server.engine.sqlite import SqliteEngine
 from turntree_server.local_store import LocalStore
 
@@ -25,17 +25,18 @@ QUESTIONS: dict[str, Question] = {
 
 
 class CountingStore(LocalStore):
-    """A store that counts the lists of turns it was asked for, and can be interrupted between two pages."""
+    """A store that counts the turns that it listed, and can be interrupted between two pages."""
 
-    lists = 0
+    turns_listed = 0
     between_pages: Callable[[], Awaitable[None]] | None = None
 
     async def list_turns(self, session_id: str, **options: Any) -> Page[Turn]:
-        """Read, and count it."""
-        self.lists += 1
+        """Read, and count the turns."""
         if options.get("page_token") and self.between_pages is not None:
             await self.between_pages()
-        return await super().list_turns(session_id, **options)
+        page = await super().list_turns(session_id, **options)
+        self.turns_listed += len(page.entries)
+        return page
 
 
 @pytest.fixture
@@ -78,12 +79,30 @@ async def test_an_answer_is_never_stale(store: CountingStore, name: str) -> None
     assert len(await ask(session)) == 0
 
 
-async def test_an_answer_is_fetched_once(store: CountingStore) -> None:
-    """As long as the branch does not change, the store is asked for that only, also for another object."""
+async def test_only_what_is_new_is_fetched(store: CountingStore) -> None:
+    """What an object of the process was told is fetched no more for any of them, however the branch grows."""
     session = await filled(store)
     for reader in (session, session, TurntreeSession("s", store=store)):
         assert len(await reader.get_conversation_turns()) == TURNS
-    assert store.lists == 1
+    assert store.turns_listed == TURNS
+    await session.add_items(turn(TURNS))
+    assert len(await session.get_conversation_turns()) == TURNS + 1
+    assert store.turns_listed == TURNS + 1
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+async def test_an_answer_that_grew(store: CountingStore, name: str) -> None:
+    """What is told of a branch that grew, within a turn and by turns, is what a process is told that knew nothing."""
+    session = await filled(store)
+    await QUESTIONS[name](session)
+    for number in (TURNS, TURNS + 1):
+        await session.add_items(turn(number) + turn(number)[1:])
+        grown = await QUESTIONS[name](session)
+        await session.add_items(turn(number)[1:])
+        grown_within = await QUESTIONS[name](session)
+        answers._answers.clear()
+        assert await QUESTIONS[name](session) == grown_within
+        assert len(grown_within) == len(grown) == number + 1
 
 
 @pytest.mark.parametrize("name", QUESTIONS)

@@ -6,6 +6,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from turntree_server.namespaces import ManyNamespaces
 from turntree_server.operations.quota import Quota
 from turntree_server.settings import LoadLimits, Settings
 
+from tests.support.clock import StillClock
 from tests.support.credentials import AUDIENCE, ISSUER, Signer
 from tests.support.items import large, user
 from tests.support.reading import ended
@@ -254,6 +256,19 @@ async def test_sessions_that_exist_grow_in_a_full_namespace(tmp_path: Path) -> N
         await store.add_items("s", [user("2")])
         with pytest.raises(ResourceExhausted, match="1 sessions"):
             await store.update_session("t", labels={"a": "b"})
+
+
+async def test_sessions_that_expired_take_no_room(clock: StillClock) -> None:
+    """A session that is past its expiry counts no more, as it looks to everybody as if it were gone."""
+    async with LocalStore(await SqliteEngine.open(), quota=Quota(sessions_max=1), clock=clock) as store:
+        await store.add_items("s", [user("1")])
+        await store.update_session("s", expiry=timedelta(seconds=1))
+        with pytest.raises(ResourceExhausted):
+            await store.add_items("t", [user("1")])
+        clock.advance(seconds=2)
+        await store.add_items("t", [user("1")])
+        with pytest.raises(ResourceExhausted):
+            await store.add_items("u", [user("1")])
 
 
 # Namespaces

@@ -188,7 +188,10 @@ type ListTurnsRequest struct {
 	// At most this many turns in the answer; 0 for 100, at most 1,000.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the page before. Empty: the first page.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// The cursor of an earlier answer, of which the caller has every page: what follows is only what changed since.
+	// Absent: the caller has nothing. A page after the first goes on with its request, whatever stands here.
+	Cursor        []byte `protobuf:"bytes,5,opt,name=cursor,proto3,oneof" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -249,6 +252,13 @@ func (x *ListTurnsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListTurnsRequest) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
 }
 
 // Turns by their user items, column by column: what stands at one position of each column belongs to one turn.
@@ -334,7 +344,9 @@ type ListTurnsResponse struct {
 	// The branch that was read, after a stale pointer was resolved.
 	Branch *BranchPointer `protobuf:"bytes,3,opt,name=branch,proto3" json:"branch,omitempty"`
 	// Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer.
-	Cursor        []byte `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Cursor []byte `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// How this page changes what the caller has. Every page after the first is APPENDED.
+	Kind          DeltaKind `protobuf:"varint,5,opt,name=kind,proto3,enum=turntree.v1.DeltaKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -395,6 +407,13 @@ func (x *ListTurnsResponse) GetCursor() []byte {
 		return x.Cursor
 	}
 	return nil
+}
+
+func (x *ListTurnsResponse) GetKind() DeltaKind {
+	if x != nil {
+		return x.Kind
+	}
+	return DeltaKind_DELTA_KIND_UNSPECIFIED
 }
 
 // A request to stream turns.
@@ -569,7 +588,11 @@ type SearchTurnsRequest struct {
 	// At most this many turns in the answer; 0 for 100, at most 1,000.
 	PageSize int32 `protobuf:"varint,6,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the page before; the other fields must be the same as there. Empty: the first page.
-	PageToken     string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,7,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// The cursor of an earlier answer to the same search, of which the caller has every page: what follows is only what
+	// changed since. Absent: the caller has nothing; a search of all branches takes no cursor. A page after the first goes
+	// on with its request, whatever stands here.
+	Cursor        []byte `protobuf:"bytes,8,opt,name=cursor,proto3,oneof" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -653,6 +676,13 @@ func (x *SearchTurnsRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *SearchTurnsRequest) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
 // A page of matches.
 type SearchTurnsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -664,7 +694,9 @@ type SearchTurnsResponse struct {
 	Branch *BranchPointer `protobuf:"bytes,3,opt,name=branch,proto3" json:"branch,omitempty"`
 	// Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer.
 	// Empty when all branches are searched.
-	Cursor        []byte `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Cursor []byte `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// How this page changes what the caller has. Every page after the first is APPENDED.
+	Kind          DeltaKind `protobuf:"varint,5,opt,name=kind,proto3,enum=turntree.v1.DeltaKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -727,6 +759,13 @@ func (x *SearchTurnsResponse) GetCursor() []byte {
 	return nil
 }
 
+func (x *SearchTurnsResponse) GetKind() DeltaKind {
+	if x != nil {
+		return x.Kind
+	}
+	return DeltaKind_DELTA_KIND_UNSPECIFIED
+}
+
 // A request to outline a branch.
 type GetConversationByTurnsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -737,7 +776,10 @@ type GetConversationByTurnsRequest struct {
 	// At most this many items in the answer; 0 for 1,000, at most 10,000.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the page before. Empty: the first page.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// The cursor of an earlier answer, of which the caller has every page: what follows is only what changed since.
+	// Absent: the caller has nothing. A page after the first goes on with its request, whatever stands here.
+	Cursor        []byte `protobuf:"bytes,5,opt,name=cursor,proto3,oneof" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -798,6 +840,13 @@ func (x *GetConversationByTurnsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *GetConversationByTurnsRequest) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
 }
 
 // The metadata of items, column by column: what stands at one position of `type_indexes`, `tool_indexes`, `turns` and
@@ -902,7 +951,9 @@ type GetConversationByTurnsResponse struct {
 	// The branch that was read, after a stale pointer was resolved.
 	Branch *BranchPointer `protobuf:"bytes,3,opt,name=branch,proto3" json:"branch,omitempty"`
 	// Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer.
-	Cursor        []byte `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Cursor []byte `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// How this page changes what the caller has. Every page after the first is APPENDED.
+	Kind          DeltaKind `protobuf:"varint,5,opt,name=kind,proto3,enum=turntree.v1.DeltaKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -963,6 +1014,13 @@ func (x *GetConversationByTurnsResponse) GetCursor() []byte {
 		return x.Cursor
 	}
 	return nil
+}
+
+func (x *GetConversationByTurnsResponse) GetKind() DeltaKind {
+	if x != nil {
+		return x.Kind
+	}
+	return DeltaKind_DELTA_KIND_UNSPECIFIED
 }
 
 // How often tools were called in turns, column by column: what stands at one position of `tool_indexes`, `call_counts`
@@ -1049,7 +1107,10 @@ type ListToolUsageRequest struct {
 	// At most this many rows in the answer; 0 for 1,000, at most 10,000.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the page before. Empty: the first page.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// The cursor of an earlier answer, of which the caller has every page: what follows is only what changed since.
+	// Absent: the caller has nothing. A page after the first goes on with its request, whatever stands here.
+	Cursor        []byte `protobuf:"bytes,5,opt,name=cursor,proto3,oneof" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1112,6 +1173,13 @@ func (x *ListToolUsageRequest) GetPageToken() string {
 	return ""
 }
 
+func (x *ListToolUsageRequest) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
 // A page of tool counts.
 type ListToolUsageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1122,7 +1190,11 @@ type ListToolUsageResponse struct {
 	// The branch that was read, after a stale pointer was resolved.
 	Branch *BranchPointer `protobuf:"bytes,3,opt,name=branch,proto3" json:"branch,omitempty"`
 	// Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer.
-	Cursor        []byte `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Cursor []byte `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// How this page changes what the caller has. A first page that is APPENDED begins with the first turn that has an
+	// item beyond the cursor, and takes the place of what the caller has of that turn. Every page after the first is
+	// APPENDED.
+	Kind          DeltaKind `protobuf:"varint,5,opt,name=kind,proto3,enum=turntree.v1.DeltaKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1185,6 +1257,13 @@ func (x *ListToolUsageResponse) GetCursor() []byte {
 	return nil
 }
 
+func (x *ListToolUsageResponse) GetKind() DeltaKind {
+	if x != nil {
+		return x.Kind
+	}
+	return DeltaKind_DELTA_KIND_UNSPECIFIED
+}
+
 var File_turntree_v1_turn_proto protoreflect.FileDescriptor
 
 const file_turntree_v1_turn_proto_rawDesc = "" +
@@ -1200,26 +1279,29 @@ const file_turntree_v1_turn_proto_rawDesc = "" +
 	"\bmetadata\x18\x06 \x03(\v2\x19.turntree.v1.ItemMetadataR\bmetadata\x121\n" +
 	"\anatives\x18\a \x03(\v2\x17.turntree.v1.NativeItemR\anativesB\f\n" +
 	"\n" +
-	"_user_item\"\xa7\x01\n" +
+	"_user_item\"\xcf\x01\n" +
 	"\x10ListTurnsRequest\x12#\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\tsessionId\x122\n" +
 	"\x06branch\x18\x02 \x01(\v2\x1a.turntree.v1.BranchPointerR\x06branch\x12\x1b\n" +
 	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tR\tpageToken\"\x84\x01\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\x12\x1b\n" +
+	"\x06cursor\x18\x05 \x01(\fH\x00R\x06cursor\x88\x01\x01B\t\n" +
+	"\a_cursor\"\x84\x01\n" +
 	"\vTurnColumns\x12\x14\n" +
 	"\x05turns\x18\x01 \x03(\x03R\x05turns\x12\x1d\n" +
 	"\n" +
 	"branch_ids\x18\x02 \x03(\tR\tbranchIds\x12\x1d\n" +
 	"\n" +
 	"user_items\x18\x03 \x03(\fR\tuserItems\x12!\n" +
-	"\fcreate_times\x18\x04 \x03(\x03R\vcreateTimes\"\xb7\x01\n" +
+	"\fcreate_times\x18\x04 \x03(\x03R\vcreateTimes\"\xe3\x01\n" +
 	"\x11ListTurnsResponse\x12.\n" +
 	"\x05turns\x18\x01 \x01(\v2\x18.turntree.v1.TurnColumnsR\x05turns\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x122\n" +
 	"\x06branch\x18\x03 \x01(\v2\x1a.turntree.v1.BranchPointerR\x06branch\x12\x16\n" +
-	"\x06cursor\x18\x04 \x01(\fR\x06cursor\"\xd4\x01\n" +
+	"\x06cursor\x18\x04 \x01(\fR\x06cursor\x12*\n" +
+	"\x04kind\x18\x05 \x01(\x0e2\x16.turntree.v1.DeltaKindR\x04kind\"\xd4\x01\n" +
 	"\x12StreamTurnsRequest\x12#\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\tsessionId\x122\n" +
@@ -1233,7 +1315,7 @@ const file_turntree_v1_turn_proto_rawDesc = "" +
 	"\x06cursor\x18\x02 \x01(\fR\x06cursor\x122\n" +
 	"\x06branch\x18\x03 \x01(\v2\x1a.turntree.v1.BranchPointerR\x06branch\x12\x1c\n" +
 	"\trestarted\x18\x04 \x01(\bR\trestarted\x12\x1c\n" +
-	"\tcontinued\x18\x05 \x01(\bR\tcontinued\"\xa0\x02\n" +
+	"\tcontinued\x18\x05 \x01(\bR\tcontinued\"\xc8\x02\n" +
 	"\x12SearchTurnsRequest\x12#\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\tsessionId\x122\n" +
@@ -1244,19 +1326,24 @@ const file_turntree_v1_turn_proto_rawDesc = "" +
 	"letterCase\x12\x1b\n" +
 	"\tpage_size\x18\x06 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\a \x01(\tR\tpageToken\"\xb9\x01\n" +
+	"page_token\x18\a \x01(\tR\tpageToken\x12\x1b\n" +
+	"\x06cursor\x18\b \x01(\fH\x00R\x06cursor\x88\x01\x01B\t\n" +
+	"\a_cursor\"\xe5\x01\n" +
 	"\x13SearchTurnsResponse\x12.\n" +
 	"\x05turns\x18\x01 \x01(\v2\x18.turntree.v1.TurnColumnsR\x05turns\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x122\n" +
 	"\x06branch\x18\x03 \x01(\v2\x1a.turntree.v1.BranchPointerR\x06branch\x12\x16\n" +
-	"\x06cursor\x18\x04 \x01(\fR\x06cursor\"\xb4\x01\n" +
+	"\x06cursor\x18\x04 \x01(\fR\x06cursor\x12*\n" +
+	"\x04kind\x18\x05 \x01(\x0e2\x16.turntree.v1.DeltaKindR\x04kind\"\xdc\x01\n" +
 	"\x1dGetConversationByTurnsRequest\x12#\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\tsessionId\x122\n" +
 	"\x06branch\x18\x02 \x01(\v2\x1a.turntree.v1.BranchPointerR\x06branch\x12\x1b\n" +
 	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tR\tpageToken\"\xc9\x01\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\x12\x1b\n" +
+	"\x06cursor\x18\x05 \x01(\fH\x00R\x06cursor\x88\x01\x01B\t\n" +
+	"\a_cursor\"\xc9\x01\n" +
 	"\x13ItemMetadataColumns\x12\x14\n" +
 	"\x05types\x18\x01 \x03(\tR\x05types\x12!\n" +
 	"\ftype_indexes\x18\x02 \x03(\x05R\vtypeIndexes\x12\x1d\n" +
@@ -1264,31 +1351,35 @@ const file_turntree_v1_turn_proto_rawDesc = "" +
 	"tool_names\x18\x03 \x03(\tR\ttoolNames\x12!\n" +
 	"\ftool_indexes\x18\x04 \x03(\x05R\vtoolIndexes\x12\x14\n" +
 	"\x05turns\x18\x05 \x03(\x03R\x05turns\x12!\n" +
-	"\fcreate_times\x18\x06 \x03(\x03R\vcreateTimes\"\xcc\x01\n" +
+	"\fcreate_times\x18\x06 \x03(\x03R\vcreateTimes\"\xf8\x01\n" +
 	"\x1eGetConversationByTurnsResponse\x126\n" +
 	"\x05items\x18\x01 \x01(\v2 .turntree.v1.ItemMetadataColumnsR\x05items\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x122\n" +
 	"\x06branch\x18\x03 \x01(\v2\x1a.turntree.v1.BranchPointerR\x06branch\x12\x16\n" +
-	"\x06cursor\x18\x04 \x01(\fR\x06cursor\"\x8b\x01\n" +
+	"\x06cursor\x18\x04 \x01(\fR\x06cursor\x12*\n" +
+	"\x04kind\x18\x05 \x01(\x0e2\x16.turntree.v1.DeltaKindR\x04kind\"\x8b\x01\n" +
 	"\x10ToolUsageColumns\x12\x1d\n" +
 	"\n" +
 	"tool_names\x18\x01 \x03(\tR\ttoolNames\x12!\n" +
 	"\ftool_indexes\x18\x02 \x03(\x05R\vtoolIndexes\x12\x1f\n" +
 	"\vcall_counts\x18\x03 \x03(\x03R\n" +
 	"callCounts\x12\x14\n" +
-	"\x05turns\x18\x04 \x03(\x03R\x05turns\"\xab\x01\n" +
+	"\x05turns\x18\x04 \x03(\x03R\x05turns\"\xd3\x01\n" +
 	"\x14ListToolUsageRequest\x12#\n" +
 	"\n" +
 	"session_id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\tsessionId\x122\n" +
 	"\x06branch\x18\x02 \x01(\v2\x1a.turntree.v1.BranchPointerR\x06branch\x12\x1b\n" +
 	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tR\tpageToken\"\xc0\x01\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\x12\x1b\n" +
+	"\x06cursor\x18\x05 \x01(\fH\x00R\x06cursor\x88\x01\x01B\t\n" +
+	"\a_cursor\"\xec\x01\n" +
 	"\x15ListToolUsageResponse\x123\n" +
 	"\x05tools\x18\x01 \x01(\v2\x1d.turntree.v1.ToolUsageColumnsR\x05tools\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x122\n" +
 	"\x06branch\x18\x03 \x01(\v2\x1a.turntree.v1.BranchPointerR\x06branch\x12\x16\n" +
-	"\x06cursor\x18\x04 \x01(\fR\x06cursor*Y\n" +
+	"\x06cursor\x18\x04 \x01(\fR\x06cursor\x12*\n" +
+	"\x04kind\x18\x05 \x01(\x0e2\x16.turntree.v1.DeltaKindR\x04kind*Y\n" +
 	"\n" +
 	"LetterCase\x12\x1b\n" +
 	"\x17LETTER_CASE_UNSPECIFIED\x10\x00\x12\x15\n" +
@@ -1335,6 +1426,7 @@ var file_turntree_v1_turn_proto_goTypes = []any{
 	(*ItemMetadata)(nil),                   // 16: turntree.v1.ItemMetadata
 	(*NativeItem)(nil),                     // 17: turntree.v1.NativeItem
 	(*BranchPointer)(nil),                  // 18: turntree.v1.BranchPointer
+	(DeltaKind)(0),                         // 19: turntree.v1.DeltaKind
 }
 var file_turntree_v1_turn_proto_depIdxs = []int32{
 	15, // 0: turntree.v1.Turn.create_time:type_name -> google.protobuf.Timestamp
@@ -1343,34 +1435,38 @@ var file_turntree_v1_turn_proto_depIdxs = []int32{
 	18, // 3: turntree.v1.ListTurnsRequest.branch:type_name -> turntree.v1.BranchPointer
 	3,  // 4: turntree.v1.ListTurnsResponse.turns:type_name -> turntree.v1.TurnColumns
 	18, // 5: turntree.v1.ListTurnsResponse.branch:type_name -> turntree.v1.BranchPointer
-	18, // 6: turntree.v1.StreamTurnsRequest.branch:type_name -> turntree.v1.BranchPointer
-	1,  // 7: turntree.v1.StreamTurnsResponse.turns:type_name -> turntree.v1.Turn
-	18, // 8: turntree.v1.StreamTurnsResponse.branch:type_name -> turntree.v1.BranchPointer
-	18, // 9: turntree.v1.SearchTurnsRequest.branch:type_name -> turntree.v1.BranchPointer
-	0,  // 10: turntree.v1.SearchTurnsRequest.letter_case:type_name -> turntree.v1.LetterCase
-	3,  // 11: turntree.v1.SearchTurnsResponse.turns:type_name -> turntree.v1.TurnColumns
-	18, // 12: turntree.v1.SearchTurnsResponse.branch:type_name -> turntree.v1.BranchPointer
-	18, // 13: turntree.v1.GetConversationByTurnsRequest.branch:type_name -> turntree.v1.BranchPointer
-	10, // 14: turntree.v1.GetConversationByTurnsResponse.items:type_name -> turntree.v1.ItemMetadataColumns
-	18, // 15: turntree.v1.GetConversationByTurnsResponse.branch:type_name -> turntree.v1.BranchPointer
-	18, // 16: turntree.v1.ListToolUsageRequest.branch:type_name -> turntree.v1.BranchPointer
-	12, // 17: turntree.v1.ListToolUsageResponse.tools:type_name -> turntree.v1.ToolUsageColumns
-	18, // 18: turntree.v1.ListToolUsageResponse.branch:type_name -> turntree.v1.BranchPointer
-	2,  // 19: turntree.v1.TurnService.ListTurns:input_type -> turntree.v1.ListTurnsRequest
-	5,  // 20: turntree.v1.TurnService.StreamTurns:input_type -> turntree.v1.StreamTurnsRequest
-	7,  // 21: turntree.v1.TurnService.SearchTurns:input_type -> turntree.v1.SearchTurnsRequest
-	9,  // 22: turntree.v1.TurnService.GetConversationByTurns:input_type -> turntree.v1.GetConversationByTurnsRequest
-	13, // 23: turntree.v1.TurnService.ListToolUsage:input_type -> turntree.v1.ListToolUsageRequest
-	4,  // 24: turntree.v1.TurnService.ListTurns:output_type -> turntree.v1.ListTurnsResponse
-	6,  // 25: turntree.v1.TurnService.StreamTurns:output_type -> turntree.v1.StreamTurnsResponse
-	8,  // 26: turntree.v1.TurnService.SearchTurns:output_type -> turntree.v1.SearchTurnsResponse
-	11, // 27: turntree.v1.TurnService.GetConversationByTurns:output_type -> turntree.v1.GetConversationByTurnsResponse
-	14, // 28: turntree.v1.TurnService.ListToolUsage:output_type -> turntree.v1.ListToolUsageResponse
-	24, // [24:29] is the sub-list for method output_type
-	19, // [19:24] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	19, // 6: turntree.v1.ListTurnsResponse.kind:type_name -> turntree.v1.DeltaKind
+	18, // 7: turntree.v1.StreamTurnsRequest.branch:type_name -> turntree.v1.BranchPointer
+	1,  // 8: turntree.v1.StreamTurnsResponse.turns:type_name -> turntree.v1.Turn
+	18, // 9: turntree.v1.StreamTurnsResponse.branch:type_name -> turntree.v1.BranchPointer
+	18, // 10: turntree.v1.SearchTurnsRequest.branch:type_name -> turntree.v1.BranchPointer
+	0,  // 11: turntree.v1.SearchTurnsRequest.letter_case:type_name -> turntree.v1.LetterCase
+	3,  // 12: turntree.v1.SearchTurnsResponse.turns:type_name -> turntree.v1.TurnColumns
+	18, // 13: turntree.v1.SearchTurnsResponse.branch:type_name -> turntree.v1.BranchPointer
+	19, // 14: turntree.v1.SearchTurnsResponse.kind:type_name -> turntree.v1.DeltaKind
+	18, // 15: turntree.v1.GetConversationByTurnsRequest.branch:type_name -> turntree.v1.BranchPointer
+	10, // 16: turntree.v1.GetConversationByTurnsResponse.items:type_name -> turntree.v1.ItemMetadataColumns
+	18, // 17: turntree.v1.GetConversationByTurnsResponse.branch:type_name -> turntree.v1.BranchPointer
+	19, // 18: turntree.v1.GetConversationByTurnsResponse.kind:type_name -> turntree.v1.DeltaKind
+	18, // 19: turntree.v1.ListToolUsageRequest.branch:type_name -> turntree.v1.BranchPointer
+	12, // 20: turntree.v1.ListToolUsageResponse.tools:type_name -> turntree.v1.ToolUsageColumns
+	18, // 21: turntree.v1.ListToolUsageResponse.branch:type_name -> turntree.v1.BranchPointer
+	19, // 22: turntree.v1.ListToolUsageResponse.kind:type_name -> turntree.v1.DeltaKind
+	2,  // 23: turntree.v1.TurnService.ListTurns:input_type -> turntree.v1.ListTurnsRequest
+	5,  // 24: turntree.v1.TurnService.StreamTurns:input_type -> turntree.v1.StreamTurnsRequest
+	7,  // 25: turntree.v1.TurnService.SearchTurns:input_type -> turntree.v1.SearchTurnsRequest
+	9,  // 26: turntree.v1.TurnService.GetConversationByTurns:input_type -> turntree.v1.GetConversationByTurnsRequest
+	13, // 27: turntree.v1.TurnService.ListToolUsage:input_type -> turntree.v1.ListToolUsageRequest
+	4,  // 28: turntree.v1.TurnService.ListTurns:output_type -> turntree.v1.ListTurnsResponse
+	6,  // 29: turntree.v1.TurnService.StreamTurns:output_type -> turntree.v1.StreamTurnsResponse
+	8,  // 30: turntree.v1.TurnService.SearchTurns:output_type -> turntree.v1.SearchTurnsResponse
+	11, // 31: turntree.v1.TurnService.GetConversationByTurns:output_type -> turntree.v1.GetConversationByTurnsResponse
+	14, // 32: turntree.v1.TurnService.ListToolUsage:output_type -> turntree.v1.ListToolUsageResponse
+	28, // [28:33] is the sub-list for method output_type
+	23, // [23:28] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_turntree_v1_turn_proto_init() }
@@ -1380,7 +1476,11 @@ func file_turntree_v1_turn_proto_init() {
 	}
 	file_turntree_v1_item_proto_init()
 	file_turntree_v1_turn_proto_msgTypes[0].OneofWrappers = []any{}
+	file_turntree_v1_turn_proto_msgTypes[1].OneofWrappers = []any{}
 	file_turntree_v1_turn_proto_msgTypes[4].OneofWrappers = []any{}
+	file_turntree_v1_turn_proto_msgTypes[6].OneofWrappers = []any{}
+	file_turntree_v1_turn_proto_msgTypes[8].OneofWrappers = []any{}
+	file_turntree_v1_turn_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -34,6 +34,9 @@ const (
 //
 // Reads a conversation by turns. No call here changes anything; each message is one consistent read.
 //
+// A list is read conditionally by the cursor of the answer before, as items are: without one it is REPLACED, with one
+// it is UNCHANGED, APPENDED with only what follows, or REPLACED when the branch no longer begins as the caller knows it.
+//
 // A turn is a user item and what follows it up to the next user item, numbered from 1 on its branch. Items before the
 // first user item are turn 0.
 type TurnServiceClient interface {
@@ -149,6 +152,9 @@ func (c *turnServiceClient) ListToolUsage(ctx context.Context, in *ListToolUsage
 // for forward compatibility.
 //
 // Reads a conversation by turns. No call here changes anything; each message is one consistent read.
+//
+// A list is read conditionally by the cursor of the answer before, as items are: without one it is REPLACED, with one
+// it is UNCHANGED, APPENDED with only what follows, or REPLACED when the branch no longer begins as the caller knows it.
 //
 // A turn is a user item and what follows it up to the next user item, numbered from 1 on its branch. Items before the
 // first user item are turn 0.

@@ -234,6 +234,11 @@ def _cursor(field: str, value: object) -> None:
         _too_large(field, len(value), CURSOR_BYTES_MAX, "bytes")
 
 
+def _no_cursor(field: str, value: object) -> None:
+    if value is not None:
+        invalid(field, "a cursor", "none where all branches are searched")
+
+
 def _expected_cursor_required(field: str, value: object) -> None:
     if not value:
         _required(field, "a cursor from an earlier answer")
@@ -361,6 +366,7 @@ RULES: dict[str, Callable[[str, Any], None]] = {
     "expected_cursor": _optional(_cursor),
     "required_cursor": lambda _, value: _expected_cursor_required("expected_cursor", value),
     "cursor": _optional(_cursor),
+    "all_branches_cursor": lambda _, value: _no_cursor("cursor", value),
     "native_dialect": _optional(_name(DIALECT_BYTES_MAX)),
     "window": _window,
     "limit": _optional(_COUNT),

@@ -345,10 +345,12 @@ Expiry = datetime | timedelta | Never
 class Page(Generic[T]):
     """Some entries, the token that asks for the next page (empty on the last), and the branch read, resolved.
 
-    `cursor` names the branch as the page shows it, where an answer depends on its items alone.
+    Where an answer depends on a branch's items alone, `cursor` names the branch as the page shows it, and `kind` tells
+    how the page changes what the caller has; every page after the first is APPENDED.
     """
 
     entries: tuple[T, ...]
     next_page_token: str = ""
     branch: BranchPointer = MAIN
     cursor: bytes = b""
+    kind: DeltaKind = DeltaKind.REPLACED

@@ -517,18 +517,24 @@ class RemoteStore(Store):
     # Turns
 
     async def list_turns(
-        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        page_size: int = 0,
+        page_token: str = "",
     ) -> Page[Turn]:
         request = wire.request(
             turn_pb2.ListTurnsRequest,
             session_id=session_id,
             branch=wire.write_pointer(branch),
+            cursor=cursor,
             page_size=page_size,
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.ListTurnsResponse)
-        entries = wire.read_turn_columns(response.turns)
-        return Page(entries, response.next_page_token, wire.read_pointer(response), response.cursor)
+        return wire.read_page(wire.read_turn_columns(response.turns), response)
 
     async def stream_turn_deltas(
         self,
@@ -575,6 +581,7 @@ class RemoteStore(Store):
         branch: BranchPointer = MAIN,
         all_branches: bool = False,
         letter_case: LetterCase = LetterCase.ASCII,
+        cursor: bytes | None = None,
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[Turn]:
@@ -585,40 +592,52 @@ class RemoteStore(Store):
             all_branches=all_branches,
             content=content,
             letter_case=wire.write_letter_case(letter_case),
+            cursor=cursor,
             page_size=page_size,
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.SearchTurnsResponse)
-        entries = wire.read_turn_columns(response.turns)
-        return Page(entries, response.next_page_token, wire.read_pointer(response), response.cursor)
+        return wire.read_page(wire.read_turn_columns(response.turns), response)
 
     async def get_conversation_by_turns(
-        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        page_size: int = 0,
+        page_token: str = "",
     ) -> Page[ItemMetadata]:
         request = wire.request(
             turn_pb2.GetConversationByTurnsRequest,
             session_id=session_id,
             branch=wire.write_pointer(branch),
+            cursor=cursor,
             page_size=page_size,
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.GetConversationByTurnsResponse)
-        entries = wire.read_metadata_columns(response.items)
-        return Page(entries, response.next_page_token, wire.read_pointer(response), response.cursor)
+        return wire.read_page(wire.read_metadata_columns(response.items), response)
 
     async def list_tool_usage(
-        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        page_size: int = 0,
+        page_token: str = "",
     ) -> Page[ToolUsage]:
         request = wire.request(
             turn_pb2.ListToolUsageRequest,
             session_id=session_id,
             branch=wire.write_pointer(branch),
+            cursor=cursor,
             page_size=page_size,
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.ListToolUsageResponse)
-        entries = wire.read_tool_usage(response.tools)
-        return Page(entries, response.next_page_token, wire.read_pointer(response), response.cursor)
+        return wire.read_page(wire.read_tool_usage(response.tools), response)
 
     # Usage
 

@@ -309,9 +309,28 @@ class Store(ABC):
 
     @abstractmethod
     async def list_turns(
-        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        page_size: int = 0,
+        page_token: str = "",
     ) -> Page[Turn]:
-        """List the turns of a branch by their user items, oldest first."""
+        """List the turns of a branch by their user items, oldest first.
+
+        Args:
+            session_id: The session.
+            branch: The branch.
+            cursor: That of an earlier answer, of which the caller has every page: the page's `kind` tells how what
+                comes now changes it. Pages after the first do not look at it. The same holds for `search_turns`, which
+                takes none for all branches, `get_conversation_by_turns` and `list_tool_usage`.
+            page_size: At most so many turns; 0 for 100.
+            page_token: From the page before.
+
+        Raises:
+            InvalidArgument: CURSOR_INVALID, PAGE_TOKEN_INVALID, or a field's own error.
+        """
 
     @abstractmethod
     def stream_turn_deltas(
@@ -336,6 +355,7 @@ class Store(ABC):
         branch: BranchPointer = MAIN,
         all_branches: bool = False,
         letter_case: LetterCase = LetterCase.ASCII,
+        cursor: bytes | None = None,
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[Turn]:
@@ -343,15 +363,31 @@ class Store(ABC):
 
     @abstractmethod
     async def get_conversation_by_turns(
-        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        page_size: int = 0,
+        page_token: str = "",
     ) -> Page[ItemMetadata]:
         """Outline a branch: the turn, type and tool of each item in order."""
 
     @abstractmethod
     async def list_tool_usage(
-        self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
+        self,
+        session_id: str,
+        *,
+        branch: BranchPointer = MAIN,
+        cursor: bytes | None = None,
+        page_size: int = 0,
+        page_token: str = "",
     ) -> Page[ToolUsage]:
-        """Count tool calls by turn and tool."""
+        """Count tool calls by turn and tool.
+
+        A first page that is APPENDED begins with the first turn that has an item beyond the cursor, and takes the place
+        of what the caller has of that turn.
+        """
 
     # Usage
 
@@ -490,15 +526,16 @@ def _joined(turn: Turn, part: Turn) -> Turn:
 async def every(fetch: Callable[[str], Awaitable[Page[T]]]) -> Page[T]:
     """Fetch page after page, from a function of the page token, and return all entries as one page.
 
-    It has a cursor only if the branch did not change between the pages.
+    Its kind is that of the first one. It has a cursor only if the branch did not change between the pages.
     """
     page = await fetch("")
     if not page.next_page_token:
         return page
+    kind = page.kind
     entries = list(page.entries)
     cursors = {page.cursor}
     while page.next_page_token:
         page = await fetch(page.next_page_token)
         entries += page.entries
         cursors.add(page.cursor)
-    return Page(tuple(entries), "", page.branch, page.cursor if len(cursors) == 1 else b"")
+    return Page(tuple(entries), "", page.branch, page.cursor if len(cursors) == 1 else b"", kind)

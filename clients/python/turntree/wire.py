@@ -33,6 +33,7 @@ from turntree.model import (
     LetterCase,
     NativeItem,
     Origin,
+    Page,
     Session,
     ToolUsage,
     Turn,
@@ -195,6 +196,22 @@ def with_delta(response: _WithDelta, delta: ItemsDelta) -> _WithDelta:
     if delta.natives:
         message.natives.extend(write_natives(delta.natives))
     return response
+
+
+def page_fields(page: Page[Any]) -> dict[str, Any]:
+    """What a page of an answer about a branch has beside its entries, as the fields of a response."""
+    return {
+        "next_page_token": page.next_page_token,
+        "branch": write_pointer(page.branch),
+        "cursor": page.cursor,
+        "kind": _DELTA_KINDS[page.kind],
+    }
+
+
+def read_page(entries: tuple[T, ...], response: Any) -> Page[T]:
+    """A page of an answer about a branch. A server that does not read lists conditionally has no kind: it is whole."""
+    kind = _KINDS_READ.get(response.kind, DeltaKind.REPLACED)
+    return Page(entries, response.next_page_token, read_pointer(response), response.cursor, kind)
 
 
 def read_delta(message: item_pb2.ItemsDelta) -> ItemsDelta:

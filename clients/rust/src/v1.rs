@@ -1715,6 +1715,10 @@ pub struct ListTurnsRequest {
     /// From the page before. Empty: the first page.
     #[prost(string, tag = "4")]
     pub page_token: ::prost::alloc::string::String,
+    /// The cursor of an earlier answer, of which the caller has every page: what follows is only what changed since.
+    /// Absent: the caller has nothing. A page after the first goes on with its request, whatever stands here.
+    #[prost(bytes = "vec", optional, tag = "5")]
+    pub cursor: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
 }
 /// Turns by their user items, column by column: what stands at one position of each column belongs to one turn.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1747,6 +1751,9 @@ pub struct ListTurnsResponse {
     /// Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer.
     #[prost(bytes = "vec", tag = "4")]
     pub cursor: ::prost::alloc::vec::Vec<u8>,
+    /// How this page changes what the caller has. Every page after the first is APPENDED.
+    #[prost(enumeration = "DeltaKind", tag = "5")]
+    pub kind: i32,
 }
 /// A request to stream turns.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1808,6 +1815,11 @@ pub struct SearchTurnsRequest {
     /// From the page before; the other fields must be the same as there. Empty: the first page.
     #[prost(string, tag = "7")]
     pub page_token: ::prost::alloc::string::String,
+    /// The cursor of an earlier answer to the same search, of which the caller has every page: what follows is only what
+    /// changed since. Absent: the caller has nothing; a search of all branches takes no cursor. A page after the first goes
+    /// on with its request, whatever stands here.
+    #[prost(bytes = "vec", optional, tag = "8")]
+    pub cursor: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
 }
 /// A page of matches.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1825,6 +1837,9 @@ pub struct SearchTurnsResponse {
     /// Empty when all branches are searched.
     #[prost(bytes = "vec", tag = "4")]
     pub cursor: ::prost::alloc::vec::Vec<u8>,
+    /// How this page changes what the caller has. Every page after the first is APPENDED.
+    #[prost(enumeration = "DeltaKind", tag = "5")]
+    pub kind: i32,
 }
 /// A request to outline a branch.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1841,6 +1856,10 @@ pub struct GetConversationByTurnsRequest {
     /// From the page before. Empty: the first page.
     #[prost(string, tag = "4")]
     pub page_token: ::prost::alloc::string::String,
+    /// The cursor of an earlier answer, of which the caller has every page: what follows is only what changed since.
+    /// Absent: the caller has nothing. A page after the first goes on with its request, whatever stands here.
+    #[prost(bytes = "vec", optional, tag = "5")]
+    pub cursor: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
 }
 /// The metadata of items, column by column: what stands at one position of `type_indexes`, `tool_indexes`, `turns` and
 /// `create_times` belongs to one item.
@@ -1880,6 +1899,9 @@ pub struct GetConversationByTurnsResponse {
     /// Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer.
     #[prost(bytes = "vec", tag = "4")]
     pub cursor: ::prost::alloc::vec::Vec<u8>,
+    /// How this page changes what the caller has. Every page after the first is APPENDED.
+    #[prost(enumeration = "DeltaKind", tag = "5")]
+    pub kind: i32,
 }
 /// How often tools were called in turns, column by column: what stands at one position of `tool_indexes`, `call_counts`
 /// and `turns` belongs to one tool in one turn.
@@ -1913,6 +1935,10 @@ pub struct ListToolUsageRequest {
     /// From the page before. Empty: the first page.
     #[prost(string, tag = "4")]
     pub page_token: ::prost::alloc::string::String,
+    /// The cursor of an earlier answer, of which the caller has every page: what follows is only what changed since.
+    /// Absent: the caller has nothing. A page after the first goes on with its request, whatever stands here.
+    #[prost(bytes = "vec", optional, tag = "5")]
+    pub cursor: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
 }
 /// A page of tool counts.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1929,6 +1955,11 @@ pub struct ListToolUsageResponse {
     /// Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer.
     #[prost(bytes = "vec", tag = "4")]
     pub cursor: ::prost::alloc::vec::Vec<u8>,
+    /// How this page changes what the caller has. A first page that is APPENDED begins with the first turn that has an
+    /// item beyond the cursor, and takes the place of what the caller has of that turn. Every page after the first is
+    /// APPENDED.
+    #[prost(enumeration = "DeltaKind", tag = "5")]
+    pub kind: i32,
 }
 /// How search compares letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -1975,6 +2006,9 @@ pub mod turn_service_client {
     use tonic::codegen::*;
     use tonic::codegen::http::Uri;
     /// Reads a conversation by turns. No call here changes anything; each message is one consistent read.
+    ///
+    /// A list is read conditionally by the cursor of the answer before, as items are: without one it is REPLACED, with one
+    /// it is UNCHANGED, APPENDED with only what follows, or REPLACED when the branch no longer begins as the caller knows it.
     ///
     /// A turn is a user item and what follows it up to the next user item, numbered from 1 on its branch. Items before the
     /// first user item are turn 0.

@@ -133,7 +133,7 @@ def _turn_not_found(message: str, session_id: str, branch_id: str, turn: int) ->
 
 
 def _turn_with(context: Context, session_id: str, branch: BranchPointer, content: str) -> Operation[int]:
-    page = yield from search_turns(context, session_id, content, branch, False, LetterCase.ASCII, 1, "")
+    page = yield from search_turns(context, session_id, content, branch, False, LetterCase.ASCII, None, 1, "")
     if not page.entries:
         raise NotFound(
             ErrorReason.CONTENT_NOT_FOUND,

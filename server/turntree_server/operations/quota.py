@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from turntree.errors import ErrorReason, exhausted
 
-from turntree_server.operations.statement import Long, Operation, Query
+from turntree_server.operations.statement import Context, Long, Operation, Query
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class Quota:
 NO_QUOTA = Quota()
 
 
-def within(quota: Quota, session_id: str, operation: Operation[T]) -> Operation[T]:
+def within(context: Context, quota: Quota, session_id: str, operation: Operation[T]) -> Operation[T]:
     """Carry out a mutation that adds to a session, if there is room.
 
     Raises:
@@ -38,7 +38,7 @@ def within(quota: Quota, session_id: str, operation: Operation[T]) -> Operation[
         if quota.bytes_max:
             yield from _require_bytes(quota.bytes_max)
         if quota.sessions_max:
-            yield from _require_session(quota.sessions_max, session_id)
+            yield from _require_session(context, quota.sessions_max, session_id)
     except BaseException:
         operation.close()
         raise
@@ -56,11 +56,14 @@ def _require_bytes(bytes_max: int) -> Operation[None]:
         raise exhausted(ErrorReason.QUOTA_EXCEEDED, f"{bytes_max} bytes")
 
 
-def _require_session(sessions_max: int, session_id: str) -> Operation[None]:
+def _require_session(context: Context, sessions_max: int, session_id: str) -> Operation[None]:
+    """Refuse a session that would be one too many; those that have expired look as if they were gone already."""
     known = yield Query("SELECT 1 FROM agent_sessions WHERE session_id = ?", (session_id,))
     if known:
         return
     yield Long()
-    rows = yield Query("SELECT COUNT(*) FROM (SELECT 1 FROM agent_sessions LIMIT ?)", (sessions_max,))
-    if rows[0][0] >= sessions_max:
+    expired = yield Query("SELECT COUNT(*) FROM turntree_sessions WHERE expire_time <= ?", (context.now_ms,))
+    full = sessions_max + expired[0][0]
+    rows = yield Query("SELECT COUNT(*) FROM (SELECT 1 FROM agent_sessions LIMIT ?)", (full,))
+    if rows[0][0] >= full:
         raise exhausted(ErrorReason.QUOTA_EXCEEDED, f"{sessions_max} sessions")

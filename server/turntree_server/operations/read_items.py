@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from turntree.limits import CHUNK_BYTES
 from turntree.model import BranchPointer, DeltaKind, ItemMetadata, ItemsDelta, ItemsWindow
 
 from turntree_server.operations import content
 from turntree_server.operations.branch_state import BranchState, cursor_of, resolve
 from turntree_server.operations.natives import NATIVE_JOIN, read_natives
-from turntree_server.operations.statement import Context, Operation, Query, Row, from_timestamp
+from turntree_server.operations.statement import Context, Long, Operation, Query, Row, from_timestamp
 from turntree_server.operations.tokens import EMPTY, Position, read_cursor, write_cursor
+
+_FEW_ITEMS = 256
+"""So many that are new can be listed on the event loop."""
 
 METADATA_COLUMNS = "s.message_type, s.tool_name, s.user_turn_number, s.created_at"
 """What `metadata` is made of."""
@@ -89,6 +94,39 @@ def known_position(
         (known.last_id, session_id, state.branch_id),
     )
     return known if rows else None
+
+
+def page_begin(
+    context: Context, session_id: str, state: BranchState, cursor: bytes | None, last: tuple[Any, ...] | None
+) -> Operation[tuple[DeltaKind, int]]:
+    """How a page of a list changes what its caller has, and the sequence number after which it begins.
+
+    Args:
+        context: The circumstances.
+        session_id: The session.
+        state: The branch.
+        cursor: What the caller had before its first page.
+        last: What the page token says of the page before, its sequence number last; None for a first page.
+    """
+    if last is not None:
+        return DeltaKind.APPENDED, last[-1]
+    known = yield from known_position(context, session_id, state, cursor)
+    if known is None:
+        yield Long()
+        return DeltaKind.REPLACED, -1
+    if known == state.position:
+        return DeltaKind.UNCHANGED, -1
+    after = yield from _sequence_number(known.last_id)
+    many = yield Query(
+        """
+        SELECT 1 FROM message_structure WHERE session_id = ? AND branch_id = ? AND sequence_number > ?
+        ORDER BY sequence_number LIMIT 1 OFFSET ?
+        """,
+        (session_id, state.branch_id, after, _FEW_ITEMS),
+    )
+    if many:
+        yield Long()
+    return DeltaKind.APPENDED, after
 
 
 def _sequence_number(row_id: int) -> Operation[int]:

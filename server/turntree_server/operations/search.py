@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from turntree.limits import CHUNK_BYTES, PAGE_SIZE_DEFAULT
-from turntree.model import BranchPointer, LetterCase, Page, Turn
+from turntree.model import BranchPointer, DeltaKind, LetterCase, Page, Turn
 
 from turntree_server.operations import content as item_content
 from turntree_server.operations.branch_state import cursor_of, resolve
+from turntree_server.operations.read_items import page_begin
 from turntree_server.operations.statement import Context, Operation, Query, Row, from_timestamp
 from turntree_server.operations.tokens import read_page_token, write_page_token
 
@@ -25,6 +26,7 @@ def search_turns(
     branch: BranchPointer,
     all_branches: bool,
     letter_case: LetterCase,
+    cursor: bytes | None,
     page_size: int,
     page_token: str,
 ) -> Operation[Page[Turn]]:
@@ -32,27 +34,29 @@ def search_turns(
     state = yield from resolve(context, session_id, branch)
     only_branch_id = None if all_branches else state.branch_id
     request = ("search_turns", session_id, content, only_branch_id, letter_case, state.pointer.generation)
-    after = read_page_token(context, request, page_token) or (only_branch_id or "", -1)
+    last = read_page_token(context, request, page_token)
+    kind, after_number = yield from page_begin(context, session_id, state, cursor, last)
+    after = last or (only_branch_id or "", after_number)
     page_size = page_size or PAGE_SIZE_DEFAULT
-    cursor = b"" if all_branches else cursor_of(context, session_id, state)
+    here = b"" if all_branches else cursor_of(context, session_id, state)
     matches = _matcher(content, letter_case)
     found: list[Row] = []
     found_bytes = 0
-    while not state.expired:
+    while kind is not DeltaKind.UNCHANGED and not state.expired:
         rows = yield from _candidates(session_id, only_branch_id, after, _patterns(content, letter_case))
         for row in rows:
             if not matches(row[0]):
                 continue
             found_bytes += len(row[0])
             if found and (len(found) == page_size or found_bytes > CHUNK_BYTES):
-                last = found[-1]
-                token = write_page_token(context, request, (last[1], last[2]))
-                return Page(tuple(_to_turn(row) for row in found), token, state.pointer, cursor)
+                end = found[-1]
+                token = write_page_token(context, request, (end[1], end[2]))
+                return Page(tuple(_to_turn(row) for row in found), token, state.pointer, here, kind)
             found.append(row)
         if len(rows) < _ROWS_AT_ONCE and rows.left_out is None:
             break
         after = (rows[-1][1], rows[-1][2])
-    return Page(tuple(_to_turn(row) for row in found), "", state.pointer, cursor)
+    return Page(tuple(_to_turn(row) for row in found), "", state.pointer, here, kind)
 
 
 def _to_turn(row: Row) -> Turn:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import msgspec
 from turntree.limits import CHUNK_BYTES, OUTLINE_PAGE_SIZE_DEFAULT, PAGE_SIZE_DEFAULT
-from turntree.model import BranchPointer, ItemMetadata, Page, ToolUsage, Turn, TurnsDelta
+from turntree.model import BranchPointer, DeltaKind, ItemMetadata, Page, ToolUsage, Turn, TurnsDelta
 
 from turntree_server.operations.branch_state import BranchState, cursor_of, resolve
 from turntree_server.operations.natives import NATIVE_JOIN, read_natives
-from turntree_server.operations.read_items import METADATA_COLUMNS, known_position, metadata
+from turntree_server.operations.read_items import METADATA_COLUMNS, known_position, metadata, page_begin
 from turntree_server.operations.statement import Context, Operation, Query, Row, Rows, from_timestamp
 from turntree_server.operations.tokens import EMPTY, Position, read_page_token, write_cursor, write_page_token
 
@@ -17,12 +17,15 @@ _FIRST_CHUNK_BYTES = CHUNK_BYTES // 128
 
 
 def list_turns(
-    context: Context, session_id: str, branch: BranchPointer, page_size: int, page_token: str
+    context: Context, session_id: str, branch: BranchPointer, cursor: bytes | None, page_size: int, page_token: str
 ) -> Operation[Page[Turn]]:
     """List turns by their user items. See `Store.list_turns`."""
     state = yield from resolve(context, session_id, branch)
     request = ("list_turns", session_id, state.branch_id, state.pointer.generation)
-    (after,) = read_page_token(context, request, page_token) or (-1,)
+    last = read_page_token(context, request, page_token)
+    kind, after = yield from page_begin(context, session_id, state, cursor, last)
+    if kind is DeltaKind.UNCHANGED:
+        return Page((), "", state.pointer, cursor_of(context, session_id, state), kind)
     page_size = page_size or PAGE_SIZE_DEFAULT
     rows = yield Query(
         """
@@ -40,7 +43,7 @@ def list_turns(
     turns = tuple(
         [Turn(turn, state.branch_id, from_timestamp(created_at), payload) for payload, turn, created_at, _ in shown]
     )
-    return Page(turns, token, state.pointer, cursor_of(context, session_id, state))
+    return Page(turns, token, state.pointer, cursor_of(context, session_id, state), kind)
 
 
 def stream_turns(
@@ -177,12 +180,15 @@ def _to_turn(branch_id: str, rows: list[Row], native_dialect: str | None) -> Tur
 
 
 def get_conversation_by_turns(
-    context: Context, session_id: str, branch: BranchPointer, page_size: int, page_token: str
+    context: Context, session_id: str, branch: BranchPointer, cursor: bytes | None, page_size: int, page_token: str
 ) -> Operation[Page[ItemMetadata]]:
     """Outline a branch. See `Store.get_conversation_by_turns`."""
     state = yield from resolve(context, session_id, branch)
     request = ("get_conversation_by_turns", session_id, state.branch_id, state.pointer.generation)
-    (after,) = read_page_token(context, request, page_token) or (-1,)
+    last = read_page_token(context, request, page_token)
+    kind, after = yield from page_begin(context, session_id, state, cursor, last)
+    if kind is DeltaKind.UNCHANGED:
+        return Page((), "", state.pointer, cursor_of(context, session_id, state), kind)
     page_size = page_size or OUTLINE_PAGE_SIZE_DEFAULT
     # A column of the page is one value of the answer: ten thousand rows would take longer to hand over than to find.
     columns = yield Query(
@@ -198,12 +204,12 @@ def get_conversation_by_turns(
         """,
         (session_id, state.branch_id, after, page_size if not state.expired else 0),
     )
-    *texts, last = columns[0]
+    *texts, last_number = columns[0]
     types, tool_names, numbers, times = map(msgspec.json.decode, texts)
-    more = len(types) == page_size and (yield from _has_items_after(session_id, state, last))
-    token = write_page_token(context, request, (last,)) if more else ""
+    more = len(types) == page_size and (yield from _has_items_after(session_id, state, last_number))
+    token = write_page_token(context, request, (last_number,)) if more else ""
     items = map(ItemMetadata._make, zip(types, tool_names, numbers, map(from_timestamp, times), strict=True))
-    return Page(tuple(items), token, state.pointer, cursor_of(context, session_id, state))
+    return Page(tuple(items), token, state.pointer, cursor_of(context, session_id, state), kind)
 
 
 def _has_items_after(session_id: str, state: BranchState, sequence_number: int) -> Operation[bool]:
@@ -216,8 +222,21 @@ def _has_items_after(session_id: str, state: BranchState, sequence_number: int) 
     return bool(rows)
 
 
+def _turn_after(session_id: str, state: BranchState, sequence_number: int) -> Operation[int]:
+    """The turn of the first row after a sequence number."""
+    rows = yield Query(
+        """
+        SELECT COALESCE(user_turn_number, 0) FROM message_structure
+        WHERE session_id = ? AND branch_id = ? AND sequence_number > ? ORDER BY sequence_number LIMIT 1
+        """,
+        (session_id, state.branch_id, sequence_number),
+    )
+    turn: int = rows[0][0]
+    return turn
+
+
 def list_tool_usage(
-    context: Context, session_id: str, branch: BranchPointer, page_size: int, page_token: str
+    context: Context, session_id: str, branch: BranchPointer, cursor: bytes | None, page_size: int, page_token: str
 ) -> Operation[Page[ToolUsage]]:
     """Count tool calls. See `Store.list_tool_usage`.
 
@@ -226,7 +245,16 @@ def list_tool_usage(
     """
     state = yield from resolve(context, session_id, branch)
     request = ("list_tool_usage", session_id, state.branch_id, state.pointer.generation)
-    (offset,) = read_page_token(context, request, page_token) or (0,)
+    last = read_page_token(context, request, page_token)
+    if last is not None:
+        kind, (first_turn, offset) = DeltaKind.APPENDED, last
+    else:
+        kind, after = yield from page_begin(context, session_id, state, cursor, None)
+        first_turn, offset = 0, 0
+        if kind is DeltaKind.APPENDED:
+            first_turn = yield from _turn_after(session_id, state, after)
+    if kind is DeltaKind.UNCHANGED:
+        return Page((), "", state.pointer, cursor_of(context, session_id, state), kind)
     page_size = page_size or OUTLINE_PAGE_SIZE_DEFAULT
     rows = yield Query(
         """
@@ -236,7 +264,7 @@ def list_tool_usage(
             ) AS tool,
             COUNT(*), user_turn_number
         FROM message_structure o
-        WHERE session_id = ? AND branch_id = ? AND (
+        WHERE session_id = ? AND branch_id = ? AND user_turn_number >= ? AND (
             message_type IN (
                 'tool_call', 'function_call', 'computer_call', 'file_search_call', 'web_search_call',
                 'code_interpreter_call', 'tool_search_call', 'custom_tool_call', 'mcp_call',
@@ -251,8 +279,8 @@ def list_tool_usage(
         )
         GROUP BY user_turn_number, tool ORDER BY user_turn_number, tool LIMIT ? OFFSET ?
         """,
-        (session_id, state.branch_id, page_size + 1 if not state.expired else 0, offset),
+        (session_id, state.branch_id, first_turn, page_size + 1 if not state.expired else 0, offset),
     )
-    token = write_page_token(context, request, (offset + page_size,)) if len(rows) > page_size else ""
+    token = write_page_token(context, request, (first_turn, offset + page_size)) if len(rows) > page_size else ""
     tools = tuple(map(ToolUsage._make, rows[:page_size]))
-    return Page(tools, token, state.pointer, cursor_of(context, session_id, state))
+    return Page(tools, token, state.pointer, cursor_of(context, session_id, state), kind)

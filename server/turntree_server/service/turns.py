@@ -19,15 +19,11 @@ class TurnService(StoreOfCall, TurnServiceServicer):
         page = await self.store.list_turns(
             request.session_id,
             branch=wire.read_pointer(request),
+            cursor=wire.optional(request, "cursor"),
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        return pb.ListTurnsResponse(
-            turns=wire.write_turn_columns(page.entries),
-            next_page_token=page.next_page_token,
-            branch=wire.write_pointer(page.branch),
-            cursor=page.cursor,
-        )
+        return pb.ListTurnsResponse(turns=wire.write_turn_columns(page.entries), **wire.page_fields(page))
 
     async def StreamTurns(
         self, request: pb.StreamTurnsRequest, context: Context
@@ -47,15 +43,11 @@ class TurnService(StoreOfCall, TurnServiceServicer):
             branch=wire.read_pointer(request),
             all_branches=request.all_branches,
             letter_case=wire.read_letter_case(request.letter_case),
+            cursor=wire.optional(request, "cursor"),
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        return pb.SearchTurnsResponse(
-            turns=wire.write_turn_columns(page.entries),
-            next_page_token=page.next_page_token,
-            branch=wire.write_pointer(page.branch),
-            cursor=page.cursor,
-        )
+        return pb.SearchTurnsResponse(turns=wire.write_turn_columns(page.entries), **wire.page_fields(page))
 
     async def GetConversationByTurns(
         self, request: pb.GetConversationByTurnsRequest, context: Context
@@ -63,26 +55,20 @@ class TurnService(StoreOfCall, TurnServiceServicer):
         page = await self.store.get_conversation_by_turns(
             request.session_id,
             branch=wire.read_pointer(request),
+            cursor=wire.optional(request, "cursor"),
             page_size=request.page_size,
             page_token=request.page_token,
         )
         return pb.GetConversationByTurnsResponse(
-            items=wire.write_metadata_columns(page.entries),
-            next_page_token=page.next_page_token,
-            branch=wire.write_pointer(page.branch),
-            cursor=page.cursor,
+            items=wire.write_metadata_columns(page.entries), **wire.page_fields(page)
         )
 
     async def ListToolUsage(self, request: pb.ListToolUsageRequest, context: Context) -> pb.ListToolUsageResponse:
         page = await self.store.list_tool_usage(
             request.session_id,
             branch=wire.read_pointer(request),
+            cursor=wire.optional(request, "cursor"),
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        return pb.ListToolUsageResponse(
-            tools=wire.write_tool_usage(page.entries),
-            next_page_token=page.next_page_token,
-            branch=wire.write_pointer(page.branch),
-            cursor=page.cursor,
-        )
+        return pb.ListToolUsageResponse(tools=wire.write_tool_usage(page.entries), **wire.page_fields(page))

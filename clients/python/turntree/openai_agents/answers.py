@@ -1,7 +1,6 @@
-"""Long answers about a branch, kept for as long as the branch stays as it is.
+"""Long answers about a branch, of which only what changed is asked for again.
 
-They are kept as the history is: decoded anew for every caller, and never given without asking the store whether the
-branch changed.
+They are kept as the history is: decoded anew for every caller, and never given without asking the store what changed.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from turntree.model import BranchPointer, DeltaKind, ItemsWindow, Page
+from turntree.model import BranchPointer, DeltaKind, Page
 from turntree.openai_agents.bounded_cache import BoundedCache
 from turntree.openai_agents.history_cache import no_collection
 from turntree.store import Store, every
@@ -24,9 +23,7 @@ ANSWERS_BYTES_MAX = 32 * 1024 * 1024
 """What the answers of one store take; those that were not asked for for longest go first."""
 
 _ENTRIES_MIN = 64
-"""A shorter list is fetched as soon as it is asked whether it is still right."""
-
-_NO_ITEMS = ItemsWindow(limit=0)
+"""A shorter list is fetched as soon as what changed of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +46,9 @@ async def answer(
     session_id: str,
     pointer: BranchPointer,
     question: tuple[str, ...],
-    fetch: Callable[[str], Awaitable[Page[T]]],
+    fetch: Callable[[str, bytes | None], Awaitable[Page[T]]],
     shape: Callable[[tuple[T, ...]], R],
+    extended: Callable[[R, R], R],
     *,
     keep_short: bool,
 ) -> tuple[BranchPointer, R]:
@@ -61,8 +59,9 @@ async def answer(
         session_id: The session.
         pointer: The branch.
         question: Tells it from every other question about the branch.
-        fetch: Asks for a page, from its token.
+        fetch: Asks for a page, from its token and the cursor of the answer that is kept.
         shape: Makes the answer of all entries: of what `marshal` can write.
+        extended: Makes one answer of one that is kept and what was appended to it. It may change both.
         keep_short: Whether the answer takes the store long also when it is short, as that of a search does.
 
     Returns:
@@ -70,14 +69,14 @@ async def answer(
     """
     answers = _answers.setdefault(store, BoundedCache(ANSWERS_BYTES_MAX))
     kept = answers.get(session_id, pointer.branch_id, *question)
-    if kept is not None:
-        now = await store.get_items(session_id, branch=pointer, cursor=kept.cursor, window=_NO_ITEMS)
-        if now.kind is DeltaKind.UNCHANGED:
-            with no_collection():
-                known: R = marshal.loads(kept.data)  # noqa: S302 - written by this process
-            return now.branch, known
-    page = await every(fetch)
-    shaped = shape(page.entries)
-    if page.cursor and (keep_short or len(page.entries) >= _ENTRIES_MIN):
-        answers.put(_Answer(page.cursor, marshal.dumps(shaped)), session_id, page.branch.branch_id, *question)
-    return page.branch, shaped
+    page = await every(lambda token: fetch(token, kept.cursor if kept is not None else None))
+    answered = shape(page.entries)
+    if kept is not None and page.kind is not DeltaKind.REPLACED:
+        with no_collection():
+            known: R = marshal.loads(kept.data)  # noqa: S302 - written by this process
+        if page.kind is DeltaKind.UNCHANGED:
+            return page.branch, known
+        answered = extended(known, answered)
+    if page.cursor and (keep_short or len(answered) >= _ENTRIES_MIN):
+        answers.put(_Answer(page.cursor, marshal.dumps(answered)), session_id, page.branch.branch_id, *question)
+    return page.branch, answered

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from operator import add
 from typing import Any, Self, TypeVar
 
 from agents.items import TResponseInputItem
@@ -374,10 +375,11 @@ class TurntreeSession:
         return await self._answer(
             branch_id,
             ("turns",),
-            lambda store, pointer, token: store.list_turns(
-                self.session_id, branch=pointer, page_size=PAGE_SIZE_MAX, page_token=token
+            lambda store, pointer, cursor, token: store.list_turns(
+                self.session_id, branch=pointer, cursor=cursor, page_size=PAGE_SIZE_MAX, page_token=token
             ),
             shapes.turn_rows,
+            add,
         )
 
     async def find_turns_by_content(self, search_term: str, branch_id: str | None = None) -> list[dict[str, Any]]:
@@ -388,10 +390,11 @@ class TurntreeSession:
         return await self._answer(
             branch_id,
             ("search", search_term),
-            lambda store, pointer, token: store.search_turns(
-                self.session_id, search_term, branch=pointer, page_size=PAGE_SIZE_MAX, page_token=token
+            lambda store, pointer, cursor, token: store.search_turns(
+                self.session_id, search_term, branch=pointer, cursor=cursor, page_size=PAGE_SIZE_MAX, page_token=token
             ),
             partial(shapes.turn_rows, preview_characters=None),
+            add,
             keep_short=True,
         )
 
@@ -423,10 +426,11 @@ class TurntreeSession:
         return await self._answer(
             branch_id,
             ("outline",),
-            lambda store, pointer, token: store.get_conversation_by_turns(
-                self.session_id, branch=pointer, page_size=OUTLINE_PAGE_SIZE_MAX, page_token=token
+            lambda store, pointer, cursor, token: store.get_conversation_by_turns(
+                self.session_id, branch=pointer, cursor=cursor, page_size=OUTLINE_PAGE_SIZE_MAX, page_token=token
             ),
             shapes.outline,
+            shapes.extended_outline,
         )
 
     async def get_tool_usage(self, branch_id: str | None = None) -> list[tuple[str, int, int]]:
@@ -434,10 +438,11 @@ class TurntreeSession:
         return await self._answer(
             branch_id,
             ("tools",),
-            lambda store, pointer, token: store.list_tool_usage(
-                self.session_id, branch=pointer, page_size=OUTLINE_PAGE_SIZE_MAX, page_token=token
+            lambda store, pointer, cursor, token: store.list_tool_usage(
+                self.session_id, branch=pointer, cursor=cursor, page_size=OUTLINE_PAGE_SIZE_MAX, page_token=token
             ),
             shapes.tool_counts,
+            shapes.extended_tool_counts,
         )
 
     async def stream_turns(self, branch_id: str | None = None) -> AsyncIterator[shapes.StreamedTurn]:
@@ -637,8 +642,9 @@ class TurntreeSession:
         self,
         branch_id: str | None,
         question: tuple[str, ...],
-        fetch: Callable[[Store, BranchPointer, str], Awaitable[Page[T]]],
+        fetch: Callable[[Store, BranchPointer, bytes | None, str], Awaitable[Page[T]]],
         shape: Callable[[tuple[T, ...]], R],
+        extended: Callable[[R, R], R],
         *,
         keep_short: bool = False,
     ) -> R:
@@ -652,8 +658,9 @@ class TurntreeSession:
             self.session_id,
             pointer,
             question,
-            lambda token: fetch(store, pointer, token),
+            lambda token, cursor: fetch(store, pointer, cursor, token),
             shape,
+            extended,
             keep_short=keep_short,
         )
         if branch_id is None:

@@ -155,9 +155,29 @@ def outline(items: Iterable[ItemMetadata]) -> dict[int, list[dict[str, str | Non
     return dict(turns)
 
 
+def extended_outline(
+    known: dict[int, list[dict[str, str | None]]], new: dict[int, list[dict[str, str | None]]]
+) -> dict[int, list[dict[str, str | None]]]:
+    """An outline and that of the items after it, as one."""
+    for turn, items in new.items():
+        known.setdefault(turn, []).extend(items)
+    return known
+
+
 def tool_counts(tools: Iterable[ToolUsage]) -> list[tuple[str, int, int]]:
     """The answer of `get_tool_usage`: plain tuples."""
     return [(name, count, turn) for name, count, turn in tools]  # type: ignore[misc]
+
+
+def extended_tool_counts(
+    known: list[tuple[str, int, int]], new: list[tuple[str, int, int]]
+) -> list[tuple[str, int, int]]:
+    """Counts of tool calls and those of the turns after them, as one; the first of these turns is counted again."""
+    if new:
+        first_turn = new[0][2]
+        while known and known[-1][2] >= first_turn:
+            known.pop()
+    return known + new
 
 
 def usage_total(total: UsageTotal | None) -> dict[str, int] | None:

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from turntree.v1 import item_pb2 as turntree_dot_v1_dot_item__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16turntree/v1/turn.proto\x12\x0bturntree.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16turntree/v1/item.proto\"\xe4\x01\n\x04Turn\x12\x0c\n\x04turn\x18\x01 \x01(\x03\x12\x11\n\tbranch_id\x18\x02 \x01(\t\x12\x16\n\tuser_item\x18\x03 \x01(\x0cH\x00\x88\x01\x01\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05items\x18\x05 \x03(\x0c\x12+\n\x08metadata\x18\x06 \x03(\x0b\x32\x19.turntree.v1.ItemMetadata\x12(\n\x07natives\x18\x07 \x03(\x0b\x32\x17.turntree.v1.NativeItemB\x0c\n\n_user_item\"\x7f\n\x10ListTurnsRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x06\x62ranch\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"Z\n\x0bTurnColumns\x12\r\n\x05turns\x18\x01 \x03(\x03\x12\x12\n\nbranch_ids\x18\x02 \x03(\t\x12\x12\n\nuser_items\x18\x03 \x03(\x0c\x12\x14\n\x0c\x63reate_times\x18\x04 \x03(\x03\"\x91\x01\n\x11ListTurnsResponse\x12\'\n\x05turns\x18\x01 \x01(\x0b\x32\x18.turntree.v1.TurnColumns\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12*\n\x06\x62ranch\x18\x03 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\x0c\"\xaa\x01\n\x12StreamTurnsRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x06\x62ranch\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x13\n\x06\x63ursor\x18\x03 \x01(\x0cH\x00\x88\x01\x01\x12\x1b\n\x0enative_dialect\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_cursorB\x11\n\x0f_native_dialect\"\x99\x01\n\x13StreamTurnsResponse\x12 \n\x05turns\x18\x01 \x03(\x0b\x32\x11.turntree.v1.Turn\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x0c\x12*\n\x06\x62ranch\x18\x03 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x11\n\trestarted\x18\x04 \x01(\x08\x12\x11\n\tcontinued\x18\x05 \x01(\x08\"\xd6\x01\n\x12SearchTurnsRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x06\x62ranch\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x14\n\x0c\x61ll_branches\x18\x03 \x01(\x08\x12\x0f\n\x07\x63ontent\x18\x04 \x01(\t\x12,\n\x0bletter_case\x18\x05 \x01(\x0e\x32\x17.turntree.v1.LetterCase\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\"\x93\x01\n\x13SearchTurnsResponse\x12\'\n\x05turns\x18\x01 \x01(\x0b\x32\x18.turntree.v1.TurnColumns\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12*\n\x06\x62ranch\x18\x03 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\x0c\"\x8c\x01\n\x1dGetConversationByTurnsRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x06\x62ranch\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\x89\x01\n\x13ItemMetadataColumns\x12\r\n\x05types\x18\x01 \x03(\t\x12\x14\n\x0ctype_indexes\x18\x02 \x03(\x05\x12\x12\n\ntool_names\x18\x03 \x03(\t\x12\x14\n\x0ctool_indexes\x18\x04 \x03(\x05\x12\r\n\x05turns\x18\x05 \x03(\x03\x12\x14\n\x0c\x63reate_times\x18\x06 \x03(\x03\"\xa6\x01\n\x1eGetConversationByTurnsResponse\x12/\n\x05items\x18\x01 \x01(\x0b\x32 .turntree.v1.ItemMetadataColumns\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12*\n\x06\x62ranch\x18\x03 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\x0c\"`\n\x10ToolUsageColumns\x12\x12\n\ntool_names\x18\x01 \x03(\t\x12\x14\n\x0ctool_indexes\x18\x02 \x03(\x05\x12\x13\n\x0b\x63\x61ll_counts\x18\x03 \x03(\x03\x12\r\n\x05turns\x18\x04 \x03(\x03\"\x83\x01\n\x14ListToolUsageRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x06\x62ranch\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\"\x9a\x01\n\x15ListToolUsageResponse\x12,\n\x05tools\x18\x01 \x01(\x0b\x32\x1d.turntree.v1.ToolUsageColumns\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12*\n\x06\x62ranch\x18\x03 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\x0c*Y\n\nLetterCase\x12\x1b\n\x17LETTER_CASE_UNSPECIFIED\x10\x00\x12\x15\n\x11LETTER_CASE_ASCII\x10\x01\x12\x17\n\x13LETTER_CASE_UNICODE\x10\x02\x32\xca\x03\n\x0bTurnService\x12J\n\tListTurns\x12\x1d.turntree.v1.ListTurnsRequest\x1a\x1e.turntree.v1.ListTurnsResponse\x12R\n\x0bStreamTurns\x12\x1f.turntree.v1.StreamTurnsRequest\x1a .turntree.v1.StreamTurnsResponse0\x01\x12P\n\x0bSearchTurns\x12\x1f.turntree.v1.SearchTurnsRequest\x1a .turntree.v1.SearchTurnsResponse\x12q\n\x16GetConversationByTurns\x12*.turntree.v1.GetConversationByTurnsRequest\x1a+.turntree.v1.GetConversationByTurnsResponse\x12V\n\rListToolUsage\x12!.turntree.v1.ListToolUsageRequest\x1a\".turntree.v1.ListToolUsageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16turntree/v1/turn.proto\x12\x0bturntree.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16turntree/v1/item.proto\"\xe4\x01\n\x04Turn\x12\x0c\n\x04turn\x18\x01 \x01(\x03\x12\x11\n\tbranch_id\x18\x02 \x01(\t\x12\x16\n\tuser_item\x18\x03 \x01(\x0cH\x00\x88\x01\x01\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05items\x18\x05 \x03(\x0c\x12+\n\x08metadata\x18\x06 \x03(\x0b\x32\x19.turntree.v1.ItemMetadata\x12(\n\x07natives\x18\x07 \x03(\x0b\x32\x17.turntree.v1.NativeItemB\x0c\n\n_user_item\"\x9f\x01\n\x10ListTurnsRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x06\x62ranch\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x13\n\x06\x63ursor\x18\x05 \x01(\x0cH\x00\x88\x01\x01\x42\t\n\x07_cursor\"Z\n\x0bTurnColumns\x12\r\n\x05turns\x18\x01 \x03(\x03\x12\x12\n\nbranch_ids\x18\x02 \x03(\t\x12\x12\n\nuser_items\x18\x03 \x03(\x0c\x12\x14\n\x0c\x63reate_times\x18\x04 \x03(\x03\"\xb7\x01\n\x11ListTurnsResponse\x12\'\n\x05turns\x18\x01 \x01(\x0b\x32\x18.turntree.v1.TurnColumns\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12*\n\x06\x62ranch\x18\x03 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\x0c\x12$\n\x04kind\x18\x05 \x01(\x0e\x32\x16.turntree.v1.DeltaKind\"\xaa\x01\n\x12StreamTurnsRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x06\x62ranch\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x13\n\x06\x63ursor\x18\x03 \x01(\x0cH\x00\x88\x01\x01\x12\x1b\n\x0enative_dialect\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_cursorB\x11\n\x0f_native_dialect\"\x99\x01\n\x13StreamTurnsResponse\x12 \n\x05turns\x18\x01 \x03(\x0b\x32\x11.turntree.v1.Turn\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\x0c\x12*\n\x06\x62ranch\x18\x03 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x11\n\trestarted\x18\x04 \x01(\x08\x12\x11\n\tcontinued\x18\x05 \x01(\x08\"\xf6\x01\n\x12SearchTurnsRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x06\x62ranch\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x14\n\x0c\x61ll_branches\x18\x03 \x01(\x08\x12\x0f\n\x07\x63ontent\x18\x04 \x01(\t\x12,\n\x0bletter_case\x18\x05 \x01(\x0e\x32\x17.turntree.v1.LetterCase\x12\x11\n\tpage_size\x18\x06 \x01(\x05\x12\x12\n\npage_token\x18\x07 \x01(\t\x12\x13\n\x06\x63ursor\x18\x08 \x01(\x0cH\x00\x88\x01\x01\x42\t\n\x07_cursor\"\xb9\x01\n\x13SearchTurnsResponse\x12\'\n\x05turns\x18\x01 \x01(\x0b\x32\x18.turntree.v1.TurnColumns\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12*\n\x06\x62ranch\x18\x03 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\x0c\x12$\n\x04kind\x18\x05 \x01(\x0e\x32\x16.turntree.v1.DeltaKind\"\xac\x01\n\x1dGetConversationByTurnsRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x06\x62ranch\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x13\n\x06\x63ursor\x18\x05 \x01(\x0cH\x00\x88\x01\x01\x42\t\n\x07_cursor\"\x89\x01\n\x13ItemMetadataColumns\x12\r\n\x05types\x18\x01 \x03(\t\x12\x14\n\x0ctype_indexes\x18\x02 \x03(\x05\x12\x12\n\ntool_names\x18\x03 \x03(\t\x12\x14\n\x0ctool_indexes\x18\x04 \x03(\x05\x12\r\n\x05turns\x18\x05 \x03(\x03\x12\x14\n\x0c\x63reate_times\x18\x06 \x03(\x03\"\xcc\x01\n\x1eGetConversationByTurnsResponse\x12/\n\x05items\x18\x01 \x01(\x0b\x32 .turntree.v1.ItemMetadataColumns\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12*\n\x06\x62ranch\x18\x03 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\x0c\x12$\n\x04kind\x18\x05 \x01(\x0e\x32\x16.turntree.v1.DeltaKind\"`\n\x10ToolUsageColumns\x12\x12\n\ntool_names\x18\x01 \x03(\t\x12\x14\n\x0ctool_indexes\x18\x02 \x03(\x05\x12\x13\n\x0b\x63\x61ll_counts\x18\x03 \x03(\x03\x12\r\n\x05turns\x18\x04 \x03(\x03\"\xa3\x01\n\x14ListToolUsageRequest\x12\x18\n\nsession_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12*\n\x06\x62ranch\x18\x02 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x13\n\x06\x63ursor\x18\x05 \x01(\x0cH\x00\x88\x01\x01\x42\t\n\x07_cursor\"\xc0\x01\n\x15ListToolUsageResponse\x12,\n\x05tools\x18\x01 \x01(\x0b\x32\x1d.turntree.v1.ToolUsageColumns\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12*\n\x06\x62ranch\x18\x03 \x01(\x0b\x32\x1a.turntree.v1.BranchPointer\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\x0c\x12$\n\x04kind\x18\x05 \x01(\x0e\x32\x16.turntree.v1.DeltaKind*Y\n\nLetterCase\x12\x1b\n\x17LETTER_CASE_UNSPECIFIED\x10\x00\x12\x15\n\x11LETTER_CASE_ASCII\x10\x01\x12\x17\n\x13LETTER_CASE_UNICODE\x10\x02\x32\xca\x03\n\x0bTurnService\x12J\n\tListTurns\x12\x1d.turntree.v1.ListTurnsRequest\x1a\x1e.turntree.v1.ListTurnsResponse\x12R\n\x0bStreamTurns\x12\x1f.turntree.v1.StreamTurnsRequest\x1a .turntree.v1.StreamTurnsResponse0\x01\x12P\n\x0bSearchTurns\x12\x1f.turntree.v1.SearchTurnsRequest\x1a .turntree.v1.SearchTurnsResponse\x12q\n\x16GetConversationByTurns\x12*.turntree.v1.GetConversationByTurnsRequest\x1a+.turntree.v1.GetConversationByTurnsResponse\x12V\n\rListToolUsage\x12!.turntree.v1.ListToolUsageRequest\x1a\".turntree.v1.ListToolUsageResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,36 +44,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCONVERSATIONBYTURNSREQUEST'].fields_by_name['session_id']._serialized_options = b'\342A\001\002'
   _globals['_LISTTOOLUSAGEREQUEST'].fields_by_name['session_id']._loaded_options = None
   _globals['_LISTTOOLUSAGEREQUEST'].fields_by_name['session_id']._serialized_options = b'\342A\001\002'
-  _globals['_LETTERCASE']._serialized_start=2266
-  _globals['_LETTERCASE']._serialized_end=2355
+  _globals['_LETTERCASE']._serialized_start=2547
+  _globals['_LETTERCASE']._serialized_end=2636
   _globals['_TURN']._serialized_start=130
   _globals['_TURN']._serialized_end=358
-  _globals['_LISTTURNSREQUEST']._serialized_start=360
-  _globals['_LISTTURNSREQUEST']._serialized_end=487
-  _globals['_TURNCOLUMNS']._serialized_start=489
-  _globals['_TURNCOLUMNS']._serialized_end=579
-  _globals['_LISTTURNSRESPONSE']._serialized_start=582
-  _globals['_LISTTURNSRESPONSE']._serialized_end=727
-  _globals['_STREAMTURNSREQUEST']._serialized_start=730
-  _globals['_STREAMTURNSREQUEST']._serialized_end=900
-  _globals['_STREAMTURNSRESPONSE']._serialized_start=903
-  _globals['_STREAMTURNSRESPONSE']._serialized_end=1056
-  _globals['_SEARCHTURNSREQUEST']._serialized_start=1059
-  _globals['_SEARCHTURNSREQUEST']._serialized_end=1273
-  _globals['_SEARCHTURNSRESPONSE']._serialized_start=1276
-  _globals['_SEARCHTURNSRESPONSE']._serialized_end=1423
-  _globals['_GETCONVERSATIONBYTURNSREQUEST']._serialized_start=1426
-  _globals['_GETCONVERSATIONBYTURNSREQUEST']._serialized_end=1566
-  _globals['_ITEMMETADATACOLUMNS']._serialized_start=1569
-  _globals['_ITEMMETADATACOLUMNS']._serialized_end=1706
-  _globals['_GETCONVERSATIONBYTURNSRESPONSE']._serialized_start=1709
-  _globals['_GETCONVERSATIONBYTURNSRESPONSE']._serialized_end=1875
-  _globals['_TOOLUSAGECOLUMNS']._serialized_start=1877
-  _globals['_TOOLUSAGECOLUMNS']._serialized_end=1973
-  _globals['_LISTTOOLUSAGEREQUEST']._serialized_start=1976
-  _globals['_LISTTOOLUSAGEREQUEST']._serialized_end=2107
-  _globals['_LISTTOOLUSAGERESPONSE']._serialized_start=2110
-  _globals['_LISTTOOLUSAGERESPONSE']._serialized_end=2264
-  _globals['_TURNSERVICE']._serialized_start=2358
-  _globals['_TURNSERVICE']._serialized_end=2816
+  _globals['_LISTTURNSREQUEST']._serialized_start=361
+  _globals['_LISTTURNSREQUEST']._serialized_end=520
+  _globals['_TURNCOLUMNS']._serialized_start=522
+  _globals['_TURNCOLUMNS']._serialized_end=612
+  _globals['_LISTTURNSRESPONSE']._serialized_start=615
+  _globals['_LISTTURNSRESPONSE']._serialized_end=798
+  _globals['_STREAMTURNSREQUEST']._serialized_start=801
+  _globals['_STREAMTURNSREQUEST']._serialized_end=971
+  _globals['_STREAMTURNSRESPONSE']._serialized_start=974
+  _globals['_STREAMTURNSRESPONSE']._serialized_end=1127
+  _globals['_SEARCHTURNSREQUEST']._serialized_start=1130
+  _globals['_SEARCHTURNSREQUEST']._serialized_end=1376
+  _globals['_SEARCHTURNSRESPONSE']._serialized_start=1379
+  _globals['_SEARCHTURNSRESPONSE']._serialized_end=1564
+  _globals['_GETCONVERSATIONBYTURNSREQUEST']._serialized_start=1567
+  _globals['_GETCONVERSATIONBYTURNSREQUEST']._serialized_end=1739
+  _globals['_ITEMMETADATACOLUMNS']._serialized_start=1742
+  _globals['_ITEMMETADATACOLUMNS']._serialized_end=1879
+  _globals['_GETCONVERSATIONBYTURNSRESPONSE']._serialized_start=1882
+  _globals['_GETCONVERSATIONBYTURNSRESPONSE']._serialized_end=2086
+  _globals['_TOOLUSAGECOLUMNS']._serialized_start=2088
+  _globals['_TOOLUSAGECOLUMNS']._serialized_end=2184
+  _globals['_LISTTOOLUSAGEREQUEST']._serialized_start=2187
+  _globals['_LISTTOOLUSAGEREQUEST']._serialized_end=2350
+  _globals['_LISTTOOLUSAGERESPONSE']._serialized_start=2353
+  _globals['_LISTTOOLUSAGERESPONSE']._serialized_end=2545
+  _globals['_TURNSERVICE']._serialized_start=2639
+  _globals['_TURNSERVICE']._serialized_end=3097
 # @@protoc_insertion_point(module_scope)

@@ -111,12 +111,17 @@ class ListTurnsRequest(_message.Message):
     BRANCH_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session. At most 256 bytes of UTF-8, not blank."""
     page_size: _builtins.int
     """At most this many turns in the answer; 0 for 100, at most 1,000."""
     page_token: _builtins.str
     """From the page before. Empty: the first page."""
+    cursor: _builtins.bytes
+    """The cursor of an earlier answer, of which the caller has every page: what follows is only what changed since.
+    Absent: the caller has nothing. A page after the first goes on with its request, whatever stands here.
+    """
     @_builtins.property
     def branch(self) -> _item_pb2.BranchPointer:
         """The branch to read. Absent: `main`."""
@@ -128,12 +133,15 @@ class ListTurnsRequest(_message.Message):
         branch: _item_pb2.BranchPointer | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        cursor: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor", "page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cursor: _TypeAlias = _typing.Literal["cursor"]  # noqa: Y015
+    _WhichOneofArgType__cursor: _TypeAlias = _typing.Literal["_cursor", b"_cursor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cursor) -> _WhichOneofReturnType__cursor | None: ...
 
 Global___ListTurnsRequest: _TypeAlias = ListTurnsRequest  # noqa: Y015
 
@@ -189,10 +197,13 @@ class ListTurnsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     BRANCH_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last one."""
     cursor: _builtins.bytes
     """Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer."""
+    kind: _item_pb2.DeltaKind.ValueType
+    """How this page changes what the caller has. Every page after the first is APPENDED."""
     @_builtins.property
     def turns(self) -> Global___TurnColumns:
         """The turns, oldest first."""
@@ -208,10 +219,11 @@ class ListTurnsResponse(_message.Message):
         next_page_token: _builtins.str = ...,
         branch: _item_pb2.BranchPointer | None = ...,
         cursor: _builtins.bytes = ...,
+        kind: _item_pb2.DeltaKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "turns", b"turns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "next_page_token", b"next_page_token", "turns", b"turns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "kind", b"kind", "next_page_token", b"next_page_token", "turns", b"turns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -317,6 +329,7 @@ class SearchTurnsRequest(_message.Message):
     LETTER_CASE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session. At most 256 bytes of UTF-8, not blank."""
     all_branches: _builtins.bool
@@ -329,6 +342,11 @@ class SearchTurnsRequest(_message.Message):
     """At most this many turns in the answer; 0 for 100, at most 1,000."""
     page_token: _builtins.str
     """From the page before; the other fields must be the same as there. Empty: the first page."""
+    cursor: _builtins.bytes
+    """The cursor of an earlier answer to the same search, of which the caller has every page: what follows is only what
+    changed since. Absent: the caller has nothing; a search of all branches takes no cursor. A page after the first goes
+    on with its request, whatever stands here.
+    """
     @_builtins.property
     def branch(self) -> _item_pb2.BranchPointer:
         """The branch to search. Absent: `main`."""
@@ -343,12 +361,15 @@ class SearchTurnsRequest(_message.Message):
         letter_case: Global___LetterCase.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        cursor: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_branches", b"all_branches", "branch", b"branch", "content", b"content", "letter_case", b"letter_case", "page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "all_branches", b"all_branches", "branch", b"branch", "content", b"content", "cursor", b"cursor", "letter_case", b"letter_case", "page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cursor: _TypeAlias = _typing.Literal["cursor"]  # noqa: Y015
+    _WhichOneofArgType__cursor: _TypeAlias = _typing.Literal["_cursor", b"_cursor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cursor) -> _WhichOneofReturnType__cursor | None: ...
 
 Global___SearchTurnsRequest: _TypeAlias = SearchTurnsRequest  # noqa: Y015
 
@@ -362,12 +383,15 @@ class SearchTurnsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     BRANCH_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last one."""
     cursor: _builtins.bytes
     """Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer.
     Empty when all branches are searched.
     """
+    kind: _item_pb2.DeltaKind.ValueType
+    """How this page changes what the caller has. Every page after the first is APPENDED."""
     @_builtins.property
     def turns(self) -> Global___TurnColumns:
         """The turns that match, by branch and number."""
@@ -383,10 +407,11 @@ class SearchTurnsResponse(_message.Message):
         next_page_token: _builtins.str = ...,
         branch: _item_pb2.BranchPointer | None = ...,
         cursor: _builtins.bytes = ...,
+        kind: _item_pb2.DeltaKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "turns", b"turns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "next_page_token", b"next_page_token", "turns", b"turns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "kind", b"kind", "next_page_token", b"next_page_token", "turns", b"turns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -402,12 +427,17 @@ class GetConversationByTurnsRequest(_message.Message):
     BRANCH_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session. At most 256 bytes of UTF-8, not blank."""
     page_size: _builtins.int
     """At most this many items in the answer; 0 for 1,000, at most 10,000."""
     page_token: _builtins.str
     """From the page before. Empty: the first page."""
+    cursor: _builtins.bytes
+    """The cursor of an earlier answer, of which the caller has every page: what follows is only what changed since.
+    Absent: the caller has nothing. A page after the first goes on with its request, whatever stands here.
+    """
     @_builtins.property
     def branch(self) -> _item_pb2.BranchPointer:
         """The branch to read. Absent: `main`."""
@@ -419,12 +449,15 @@ class GetConversationByTurnsRequest(_message.Message):
         branch: _item_pb2.BranchPointer | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        cursor: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor", "page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cursor: _TypeAlias = _typing.Literal["cursor"]  # noqa: Y015
+    _WhichOneofArgType__cursor: _TypeAlias = _typing.Literal["_cursor", b"_cursor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cursor) -> _WhichOneofReturnType__cursor | None: ...
 
 Global___GetConversationByTurnsRequest: _TypeAlias = GetConversationByTurnsRequest  # noqa: Y015
 
@@ -494,10 +527,13 @@ class GetConversationByTurnsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     BRANCH_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last one."""
     cursor: _builtins.bytes
     """Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer."""
+    kind: _item_pb2.DeltaKind.ValueType
+    """How this page changes what the caller has. Every page after the first is APPENDED."""
     @_builtins.property
     def items(self) -> Global___ItemMetadataColumns:
         """The items of the branch in order."""
@@ -513,10 +549,11 @@ class GetConversationByTurnsResponse(_message.Message):
         next_page_token: _builtins.str = ...,
         branch: _item_pb2.BranchPointer | None = ...,
         cursor: _builtins.bytes = ...,
+        kind: _item_pb2.DeltaKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "items", b"items"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "items", b"items", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "items", b"items", "kind", b"kind", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -576,12 +613,17 @@ class ListToolUsageRequest(_message.Message):
     BRANCH_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     """The session. At most 256 bytes of UTF-8, not blank."""
     page_size: _builtins.int
     """At most this many rows in the answer; 0 for 1,000, at most 10,000."""
     page_token: _builtins.str
     """From the page before. Empty: the first page."""
+    cursor: _builtins.bytes
+    """The cursor of an earlier answer, of which the caller has every page: what follows is only what changed since.
+    Absent: the caller has nothing. A page after the first goes on with its request, whatever stands here.
+    """
     @_builtins.property
     def branch(self) -> _item_pb2.BranchPointer:
         """The branch to read. Absent: `main`."""
@@ -593,12 +635,15 @@ class ListToolUsageRequest(_message.Message):
         branch: _item_pb2.BranchPointer | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        cursor: _builtins.bytes | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cursor", b"_cursor", "branch", b"branch", "cursor", b"cursor", "page_size", b"page_size", "page_token", b"page_token", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__cursor: _TypeAlias = _typing.Literal["cursor"]  # noqa: Y015
+    _WhichOneofArgType__cursor: _TypeAlias = _typing.Literal["_cursor", b"_cursor"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cursor) -> _WhichOneofReturnType__cursor | None: ...
 
 Global___ListToolUsageRequest: _TypeAlias = ListToolUsageRequest  # noqa: Y015
 
@@ -612,10 +657,16 @@ class ListToolUsageResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     BRANCH_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last one."""
     cursor: _builtins.bytes
     """Names the branch as this page shows it. While a conditional GetItems finds it unchanged, so is the answer."""
+    kind: _item_pb2.DeltaKind.ValueType
+    """How this page changes what the caller has. A first page that is APPENDED begins with the first turn that has an
+    item beyond the cursor, and takes the place of what the caller has of that turn. Every page after the first is
+    APPENDED.
+    """
     @_builtins.property
     def tools(self) -> Global___ToolUsageColumns:
         """The counts, by turn, then by tool."""
@@ -631,10 +682,11 @@ class ListToolUsageResponse(_message.Message):
         next_page_token: _builtins.str = ...,
         branch: _item_pb2.BranchPointer | None = ...,
         cursor: _builtins.bytes = ...,
+        kind: _item_pb2.DeltaKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "tools", b"tools"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "next_page_token", b"next_page_token", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "cursor", b"cursor", "kind", b"kind", "next_page_token", b"next_page_token", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

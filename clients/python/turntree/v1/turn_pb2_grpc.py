@@ -28,6 +28,9 @@ if _version_not_supported:
 class TurnServiceStub:
     """Reads a conversation by turns. No call here changes anything; each message is one consistent read.
 
+    A list is read conditionally by the cursor of the answer before, as items are: without one it is REPLACED, with one
+    it is UNCHANGED, APPENDED with only what follows, or REPLACED when the branch no longer begins as the caller knows it.
+
     A turn is a user item and what follows it up to the next user item, numbered from 1 on its branch. Items before the
     first user item are turn 0.
     """
@@ -67,6 +70,9 @@ class TurnServiceStub:
 
 class TurnServiceServicer:
     """Reads a conversation by turns. No call here changes anything; each message is one consistent read.
+
+    A list is read conditionally by the cursor of the answer before, as items are: without one it is REPLACED, with one
+    it is UNCHANGED, APPENDED with only what follows, or REPLACED when the branch no longer begins as the caller knows it.
 
     A turn is a user item and what follows it up to the next user item, numbered from 1 on its branch. Items before the
     first user item are turn 0.
@@ -173,6 +179,9 @@ def add_TurnServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class TurnService:
     """Reads a conversation by turns. No call here changes anything; each message is one consistent read.
+
+    A list is read conditionally by the cursor of the answer before, as items are: without one it is REPLACED, with one
+    it is UNCHANGED, APPENDED with only what follows, or REPLACED when the branch no longer begins as the caller knows it.
 
     A turn is a user item and what follows it up to the next user item, numbered from 1 on its branch. Items before the
     first user item are turn 0.

@@ -29,6 +29,9 @@ GRPC_VERSION: str
 class TurnServiceStub:
     """Reads a conversation by turns. No call here changes anything; each message is one consistent read.
 
+    A list is read conditionally by the cursor of the answer before, as items are: without one it is REPLACED, with one
+    it is UNCHANGED, APPENDED with only what follows, or REPLACED when the branch no longer begins as the caller knows it.
+
     A turn is a user item and what follows it up to the next user item, numbered from 1 on its branch. Items before the
     first user item are turn 0.
     """
@@ -85,6 +88,9 @@ class TurnServiceStub:
 class TurnServiceAsyncStub(TurnServiceStub):
     """Reads a conversation by turns. No call here changes anything; each message is one consistent read.
 
+    A list is read conditionally by the cursor of the answer before, as items are: without one it is REPLACED, with one
+    it is UNCHANGED, APPENDED with only what follows, or REPLACED when the branch no longer begins as the caller knows it.
+
     A turn is a user item and what follows it up to the next user item, numbered from 1 on its branch. Items before the
     first user item are turn 0.
     """
@@ -136,6 +142,9 @@ class TurnServiceAsyncStub(TurnServiceStub):
 
 class TurnServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads a conversation by turns. No call here changes anything; each message is one consistent read.
+
+    A list is read conditionally by the cursor of the answer before, as items are: without one it is REPLACED, with one
+    it is UNCHANGED, APPENDED with only what follows, or REPLACED when the branch no longer begins as the caller knows it.
 
     A turn is a user item and what follows it up to the next user item, numbered from 1 on its branch. Items before the
     first user item are turn 0.

@@ -9,7 +9,7 @@ import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf
 import { file_google_api_field_behavior } from "../../google/api/field_behavior_pb.js";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { BranchPointer, ItemMetadata, NativeItem } from "./item_pb.js";
+import type { BranchPointer, DeltaKind, ItemMetadata, NativeItem } from "./item_pb.js";
 import { file_turntree_v1_item } from "./item_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file turntree/v1/turn.proto.
  */
 export const file_turntree_v1_turn: GenFile = /*@__PURE__*/
-  fileDesc("ChZ0dXJudHJlZS92MS90dXJuLnByb3RvEgt0dXJudHJlZS52MSLkAQoEVHVybhIMCgR0dXJuGAEgASgDEhEKCWJyYW5jaF9pZBgCIAEoCRIWCgl1c2VyX2l0ZW0YAyABKAxIAIgBARIvCgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFaXRlbXMYBSADKAwSKwoIbWV0YWRhdGEYBiADKAsyGS50dXJudHJlZS52MS5JdGVtTWV0YWRhdGESKAoHbmF0aXZlcxgHIAMoCzIXLnR1cm50cmVlLnYxLk5hdGl2ZUl0ZW1CDAoKX3VzZXJfaXRlbSJ/ChBMaXN0VHVybnNSZXF1ZXN0EhgKCnNlc3Npb25faWQYASABKAlCBOJBAQISKgoGYnJhbmNoGAIgASgLMhoudHVybnRyZWUudjEuQnJhbmNoUG9pbnRlchIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSJaCgtUdXJuQ29sdW1ucxINCgV0dXJucxgBIAMoAxISCgpicmFuY2hfaWRzGAIgAygJEhIKCnVzZXJfaXRlbXMYAyADKAwSFAoMY3JlYXRlX3RpbWVzGAQgAygDIpEBChFMaXN0VHVybnNSZXNwb25zZRInCgV0dXJucxgBIAEoCzIYLnR1cm50cmVlLnYxLlR1cm5Db2x1bW5zEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIqCgZicmFuY2gYAyABKAsyGi50dXJudHJlZS52MS5CcmFuY2hQb2ludGVyEg4KBmN1cnNvchgEIAEoDCKqAQoSU3RyZWFtVHVybnNSZXF1ZXN0EhgKCnNlc3Npb25faWQYASABKAlCBOJBAQISKgoGYnJhbmNoGAIgASgLMhoudHVybnRyZWUudjEuQnJhbmNoUG9pbnRlchITCgZjdXJzb3IYAyABKAxIAIgBARIbCg5uYXRpdmVfZGlhbGVjdBgEIAEoCUgBiAEBQgkKB19jdXJzb3JCEQoPX25hdGl2ZV9kaWFsZWN0IpkBChNTdHJlYW1UdXJuc1Jlc3BvbnNlEiAKBXR1cm5zGAEgAygLMhEudHVybnRyZWUudjEuVHVybhIOCgZjdXJzb3IYAiABKAwSKgoGYnJhbmNoGAMgASgLMhoudHVybnRyZWUudjEuQnJhbmNoUG9pbnRlchIRCglyZXN0YXJ0ZWQYBCABKAgSEQoJY29udGludWVkGAUgASgIItYBChJTZWFyY2hUdXJuc1JlcXVlc3QSGAoKc2Vzc2lvbl9pZBgBIAEoCUIE4kEBAhIqCgZicmFuY2gYAiABKAsyGi50dXJudHJlZS52MS5CcmFuY2hQb2ludGVyEhQKDGFsbF9icmFuY2hlcxgDIAEoCBIPCgdjb250ZW50GAQgASgJEiwKC2xldHRlcl9jYXNlGAUgASgOMhcudHVybnRyZWUudjEuTGV0dGVyQ2FzZRIRCglwYWdlX3NpemUYBiABKAUSEgoKcGFnZV90b2tlbhgHIAEoCSKTAQoTU2VhcmNoVHVybnNSZXNwb25zZRInCgV0dXJucxgBIAEoCzIYLnR1cm50cmVlLnYxLlR1cm5Db2x1bW5zEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIqCgZicmFuY2gYAyABKAsyGi50dXJudHJlZS52MS5CcmFuY2hQb2ludGVyEg4KBmN1cnNvchgEIAEoDCKMAQodR2V0Q29udmVyc2F0aW9uQnlUdXJuc1JlcXVlc3QSGAoKc2Vzc2lvbl9pZBgBIAEoCUIE4kEBAhIqCgZicmFuY2gYAiABKAsyGi50dXJudHJlZS52MS5CcmFuY2hQb2ludGVyEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJIokBChNJdGVtTWV0YWRhdGFDb2x1bW5zEg0KBXR5cGVzGAEgAygJEhQKDHR5cGVfaW5kZXhlcxgCIAMoBRISCgp0b29sX25hbWVzGAMgAygJEhQKDHRvb2xfaW5kZXhlcxgEIAMoBRINCgV0dXJucxgFIAMoAxIUCgxjcmVhdGVfdGltZXMYBiADKAMipgEKHkdldENvbnZlcnNhdGlvbkJ5VHVybnNSZXNwb25zZRIvCgVpdGVtcxgBIAEoCzIgLnR1cm50cmVlLnYxLkl0ZW1NZXRhZGF0YUNvbHVtbnMSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEioKBmJyYW5jaBgDIAEoCzIaLnR1cm50cmVlLnYxLkJyYW5jaFBvaW50ZXISDgoGY3Vyc29yGAQgASgMImAKEFRvb2xVc2FnZUNvbHVtbnMSEgoKdG9vbF9uYW1lcxgBIAMoCRIUCgx0b29sX2luZGV4ZXMYAiADKAUSEwoLY2FsbF9jb3VudHMYAyADKAMSDQoFdHVybnMYBCADKAMigwEKFExpc3RUb29sVXNhZ2VSZXF1ZXN0EhgKCnNlc3Npb25faWQYASABKAlCBOJBAQISKgoGYnJhbmNoGAIgASgLMhoudHVybnRyZWUudjEuQnJhbmNoUG9pbnRlchIRCglwYWdlX3NpemUYAyABKAUSEgoKcGFnZV90b2tlbhgEIAEoCSKaAQoVTGlzdFRvb2xVc2FnZVJlc3BvbnNlEiwKBXRvb2xzGAEgASgLMh0udHVybnRyZWUudjEuVG9vbFVzYWdlQ29sdW1ucxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSKgoGYnJhbmNoGAMgASgLMhoudHVybnRyZWUudjEuQnJhbmNoUG9pbnRlchIOCgZjdXJzb3IYBCABKAwqWQoKTGV0dGVyQ2FzZRIbChdMRVRURVJfQ0FTRV9VTlNQRUNJRklFRBAAEhUKEUxFVFRFUl9DQVNFX0FTQ0lJEAESFwoTTEVUVEVSX0NBU0VfVU5JQ09ERRACMsoDCgtUdXJuU2VydmljZRJKCglMaXN0VHVybnMSHS50dXJudHJlZS52MS5MaXN0VHVybnNSZXF1ZXN0Gh4udHVybnRyZWUudjEuTGlzdFR1cm5zUmVzcG9uc2USUgoLU3RyZWFtVHVybnMSHy50dXJudHJlZS52MS5TdHJlYW1UdXJuc1JlcXVlc3QaIC50dXJudHJlZS52MS5TdHJlYW1UdXJuc1Jlc3BvbnNlMAESUAoLU2VhcmNoVHVybnMSHy50dXJudHJlZS52MS5TZWFyY2hUdXJuc1JlcXVlc3QaIC50dXJudHJlZS52MS5TZWFyY2hUdXJuc1Jlc3BvbnNlEnEKFkdldENvbnZlcnNhdGlvbkJ5VHVybnMSKi50dXJudHJlZS52MS5HZXRDb252ZXJzYXRpb25CeVR1cm5zUmVxdWVzdBorLnR1cm50cmVlLnYxLkdldENvbnZlcnNhdGlvbkJ5VHVybnNSZXNwb25zZRJWCg1MaXN0VG9vbFVzYWdlEiEudHVybnRyZWUudjEuTGlzdFRvb2xVc2FnZVJlcXVlc3QaIi50dXJudHJlZS52MS5MaXN0VG9vbFVzYWdlUmVzcG9uc2ViBnByb3RvMw", [file_google_api_field_behavior, file_google_protobuf_timestamp, file_turntree_v1_item]);
+  fileDesc("ChZ0dXJudHJlZS92MS90dXJuLnByb3RvEgt0dXJudHJlZS52MSLkAQoEVHVybhIMCgR0dXJuGAEgASgDEhEKCWJyYW5jaF9pZBgCIAEoCRIWCgl1c2VyX2l0ZW0YAyABKAxIAIgBARIvCgtjcmVhdGVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDQoFaXRlbXMYBSADKAwSKwoIbWV0YWRhdGEYBiADKAsyGS50dXJudHJlZS52MS5JdGVtTWV0YWRhdGESKAoHbmF0aXZlcxgHIAMoCzIXLnR1cm50cmVlLnYxLk5hdGl2ZUl0ZW1CDAoKX3VzZXJfaXRlbSKfAQoQTGlzdFR1cm5zUmVxdWVzdBIYCgpzZXNzaW9uX2lkGAEgASgJQgTiQQECEioKBmJyYW5jaBgCIAEoCzIaLnR1cm50cmVlLnYxLkJyYW5jaFBvaW50ZXISEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSEwoGY3Vyc29yGAUgASgMSACIAQFCCQoHX2N1cnNvciJaCgtUdXJuQ29sdW1ucxINCgV0dXJucxgBIAMoAxISCgpicmFuY2hfaWRzGAIgAygJEhIKCnVzZXJfaXRlbXMYAyADKAwSFAoMY3JlYXRlX3RpbWVzGAQgAygDIrcBChFMaXN0VHVybnNSZXNwb25zZRInCgV0dXJucxgBIAEoCzIYLnR1cm50cmVlLnYxLlR1cm5Db2x1bW5zEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCRIqCgZicmFuY2gYAyABKAsyGi50dXJudHJlZS52MS5CcmFuY2hQb2ludGVyEg4KBmN1cnNvchgEIAEoDBIkCgRraW5kGAUgASgOMhYudHVybnRyZWUudjEuRGVsdGFLaW5kIqoBChJTdHJlYW1UdXJuc1JlcXVlc3QSGAoKc2Vzc2lvbl9pZBgBIAEoCUIE4kEBAhIqCgZicmFuY2gYAiABKAsyGi50dXJudHJlZS52MS5CcmFuY2hQb2ludGVyEhMKBmN1cnNvchgDIAEoDEgAiAEBEhsKDm5hdGl2ZV9kaWFsZWN0GAQgASgJSAGIAQFCCQoHX2N1cnNvckIRCg9fbmF0aXZlX2RpYWxlY3QimQEKE1N0cmVhbVR1cm5zUmVzcG9uc2USIAoFdHVybnMYASADKAsyES50dXJudHJlZS52MS5UdXJuEg4KBmN1cnNvchgCIAEoDBIqCgZicmFuY2gYAyABKAsyGi50dXJudHJlZS52MS5CcmFuY2hQb2ludGVyEhEKCXJlc3RhcnRlZBgEIAEoCBIRCgljb250aW51ZWQYBSABKAgi9gEKElNlYXJjaFR1cm5zUmVxdWVzdBIYCgpzZXNzaW9uX2lkGAEgASgJQgTiQQECEioKBmJyYW5jaBgCIAEoCzIaLnR1cm50cmVlLnYxLkJyYW5jaFBvaW50ZXISFAoMYWxsX2JyYW5jaGVzGAMgASgIEg8KB2NvbnRlbnQYBCABKAkSLAoLbGV0dGVyX2Nhc2UYBSABKA4yFy50dXJudHJlZS52MS5MZXR0ZXJDYXNlEhEKCXBhZ2Vfc2l6ZRgGIAEoBRISCgpwYWdlX3Rva2VuGAcgASgJEhMKBmN1cnNvchgIIAEoDEgAiAEBQgkKB19jdXJzb3IiuQEKE1NlYXJjaFR1cm5zUmVzcG9uc2USJwoFdHVybnMYASABKAsyGC50dXJudHJlZS52MS5UdXJuQ29sdW1ucxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSKgoGYnJhbmNoGAMgASgLMhoudHVybnRyZWUudjEuQnJhbmNoUG9pbnRlchIOCgZjdXJzb3IYBCABKAwSJAoEa2luZBgFIAEoDjIWLnR1cm50cmVlLnYxLkRlbHRhS2luZCKsAQodR2V0Q29udmVyc2F0aW9uQnlUdXJuc1JlcXVlc3QSGAoKc2Vzc2lvbl9pZBgBIAEoCUIE4kEBAhIqCgZicmFuY2gYAiABKAsyGi50dXJudHJlZS52MS5CcmFuY2hQb2ludGVyEhEKCXBhZ2Vfc2l6ZRgDIAEoBRISCgpwYWdlX3Rva2VuGAQgASgJEhMKBmN1cnNvchgFIAEoDEgAiAEBQgkKB19jdXJzb3IiiQEKE0l0ZW1NZXRhZGF0YUNvbHVtbnMSDQoFdHlwZXMYASADKAkSFAoMdHlwZV9pbmRleGVzGAIgAygFEhIKCnRvb2xfbmFtZXMYAyADKAkSFAoMdG9vbF9pbmRleGVzGAQgAygFEg0KBXR1cm5zGAUgAygDEhQKDGNyZWF0ZV90aW1lcxgGIAMoAyLMAQoeR2V0Q29udmVyc2F0aW9uQnlUdXJuc1Jlc3BvbnNlEi8KBWl0ZW1zGAEgASgLMiAudHVybnRyZWUudjEuSXRlbU1ldGFkYXRhQ29sdW1ucxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSKgoGYnJhbmNoGAMgASgLMhoudHVybnRyZWUudjEuQnJhbmNoUG9pbnRlchIOCgZjdXJzb3IYBCABKAwSJAoEa2luZBgFIAEoDjIWLnR1cm50cmVlLnYxLkRlbHRhS2luZCJgChBUb29sVXNhZ2VDb2x1bW5zEhIKCnRvb2xfbmFtZXMYASADKAkSFAoMdG9vbF9pbmRleGVzGAIgAygFEhMKC2NhbGxfY291bnRzGAMgAygDEg0KBXR1cm5zGAQgAygDIqMBChRMaXN0VG9vbFVzYWdlUmVxdWVzdBIYCgpzZXNzaW9uX2lkGAEgASgJQgTiQQECEioKBmJyYW5jaBgCIAEoCzIaLnR1cm50cmVlLnYxLkJyYW5jaFBvaW50ZXISEQoJcGFnZV9zaXplGAMgASgFEhIKCnBhZ2VfdG9rZW4YBCABKAkSEwoGY3Vyc29yGAUgASgMSACIAQFCCQoHX2N1cnNvciLAAQoVTGlzdFRvb2xVc2FnZVJlc3BvbnNlEiwKBXRvb2xzGAEgASgLMh0udHVybnRyZWUudjEuVG9vbFVzYWdlQ29sdW1ucxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSKgoGYnJhbmNoGAMgASgLMhoudHVybnRyZWUudjEuQnJhbmNoUG9pbnRlchIOCgZjdXJzb3IYBCABKAwSJAoEa2luZBgFIAEoDjIWLnR1cm50cmVlLnYxLkRlbHRhS2luZCpZCgpMZXR0ZXJDYXNlEhsKF0xFVFRFUl9DQVNFX1VOU1BFQ0lGSUVEEAASFQoRTEVUVEVSX0NBU0VfQVNDSUkQARIXChNMRVRURVJfQ0FTRV9VTklDT0RFEAIyygMKC1R1cm5TZXJ2aWNlEkoKCUxpc3RUdXJucxIdLnR1cm50cmVlLnYxLkxpc3RUdXJuc1JlcXVlc3QaHi50dXJudHJlZS52MS5MaXN0VHVybnNSZXNwb25zZRJSCgtTdHJlYW1UdXJucxIfLnR1cm50cmVlLnYxLlN0cmVhbVR1cm5zUmVxdWVzdBogLnR1cm50cmVlLnYxLlN0cmVhbVR1cm5zUmVzcG9uc2UwARJQCgtTZWFyY2hUdXJucxIfLnR1cm50cmVlLnYxLlNlYXJjaFR1cm5zUmVxdWVzdBogLnR1cm50cmVlLnYxLlNlYXJjaFR1cm5zUmVzcG9uc2UScQoWR2V0Q29udmVyc2F0aW9uQnlUdXJucxIqLnR1cm50cmVlLnYxLkdldENvbnZlcnNhdGlvbkJ5VHVybnNSZXF1ZXN0GisudHVybnRyZWUudjEuR2V0Q29udmVyc2F0aW9uQnlUdXJuc1Jlc3BvbnNlElYKDUxpc3RUb29sVXNhZ2USIS50dXJudHJlZS52MS5MaXN0VG9vbFVzYWdlUmVxdWVzdBoiLnR1cm50cmVlLnYxLkxpc3RUb29sVXNhZ2VSZXNwb25zZWIGcHJvdG8z", [file_google_api_field_behavior, file_google_protobuf_timestamp, file_turntree_v1_item]);
 
 /**
  * A user item and what follows it.
@@ -115,6 +115,14 @@ export type ListTurnsRequest = Message<"turntree.v1.ListTurnsRequest"> & {
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
+
+  /**
+   * The cursor of an earlier answer, of which the caller has every page: what follows is only what changed since.
+   * Absent: the caller has nothing. A page after the first goes on with its request, whatever stands here.
+   *
+   * @generated from field: optional bytes cursor = 5;
+   */
+  cursor?: Uint8Array | undefined;
 };
 
 /**
@@ -199,6 +207,13 @@ export type ListTurnsResponse = Message<"turntree.v1.ListTurnsResponse"> & {
    * @generated from field: bytes cursor = 4;
    */
   cursor: Uint8Array;
+
+  /**
+   * How this page changes what the caller has. Every page after the first is APPENDED.
+   *
+   * @generated from field: turntree.v1.DeltaKind kind = 5;
+   */
+  kind: DeltaKind;
 };
 
 /**
@@ -354,6 +369,15 @@ export type SearchTurnsRequest = Message<"turntree.v1.SearchTurnsRequest"> & {
    * @generated from field: string page_token = 7;
    */
   pageToken: string;
+
+  /**
+   * The cursor of an earlier answer to the same search, of which the caller has every page: what follows is only what
+   * changed since. Absent: the caller has nothing; a search of all branches takes no cursor. A page after the first goes
+   * on with its request, whatever stands here.
+   *
+   * @generated from field: optional bytes cursor = 8;
+   */
+  cursor?: Uint8Array | undefined;
 };
 
 /**
@@ -397,6 +421,13 @@ export type SearchTurnsResponse = Message<"turntree.v1.SearchTurnsResponse"> & {
    * @generated from field: bytes cursor = 4;
    */
   cursor: Uint8Array;
+
+  /**
+   * How this page changes what the caller has. Every page after the first is APPENDED.
+   *
+   * @generated from field: turntree.v1.DeltaKind kind = 5;
+   */
+  kind: DeltaKind;
 };
 
 /**
@@ -439,6 +470,14 @@ export type GetConversationByTurnsRequest = Message<"turntree.v1.GetConversation
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
+
+  /**
+   * The cursor of an earlier answer, of which the caller has every page: what follows is only what changed since.
+   * Absent: the caller has nothing. A page after the first goes on with its request, whatever stands here.
+   *
+   * @generated from field: optional bytes cursor = 5;
+   */
+  cursor?: Uint8Array | undefined;
 };
 
 /**
@@ -538,6 +577,13 @@ export type GetConversationByTurnsResponse = Message<"turntree.v1.GetConversatio
    * @generated from field: bytes cursor = 4;
    */
   cursor: Uint8Array;
+
+  /**
+   * How this page changes what the caller has. Every page after the first is APPENDED.
+   *
+   * @generated from field: turntree.v1.DeltaKind kind = 5;
+   */
+  kind: DeltaKind;
 };
 
 /**
@@ -623,6 +669,14 @@ export type ListToolUsageRequest = Message<"turntree.v1.ListToolUsageRequest"> &
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
+
+  /**
+   * The cursor of an earlier answer, of which the caller has every page: what follows is only what changed since.
+   * Absent: the caller has nothing. A page after the first goes on with its request, whatever stands here.
+   *
+   * @generated from field: optional bytes cursor = 5;
+   */
+  cursor?: Uint8Array | undefined;
 };
 
 /**
@@ -665,6 +719,15 @@ export type ListToolUsageResponse = Message<"turntree.v1.ListToolUsageResponse">
    * @generated from field: bytes cursor = 4;
    */
   cursor: Uint8Array;
+
+  /**
+   * How this page changes what the caller has. A first page that is APPENDED begins with the first turn that has an
+   * item beyond the cursor, and takes the place of what the caller has of that turn. Every page after the first is
+   * APPENDED.
+   *
+   * @generated from field: turntree.v1.DeltaKind kind = 5;
+   */
+  kind: DeltaKind;
 };
 
 /**
@@ -710,6 +773,9 @@ export const LetterCaseSchema: GenEnum<LetterCase> = /*@__PURE__*/
 
 /**
  * Reads a conversation by turns. No call here changes anything; each message is one consistent read.
+ *
+ * A list is read conditionally by the cursor of the answer before, as items are: without one it is REPLACED, with one
+ * it is UNCHANGED, APPENDED with only what follows, or REPLACED when the branch no longer begins as the caller knows it.
  *
  * A turn is a user item and what follows it up to the next user item, numbered from 1 on its branch. Items before the
  * first user item are turn 0.
