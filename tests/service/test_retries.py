@@ -6,10 +6,11 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from turntree import pipeline, remote, retries
-from turntree.errors import ErrorReason, TurntreeError, Unauthenticated, Unavailable
+from turntree.errors import ErrorReason, NotFound, TurntreeError, Unauthenticated, Unavailable, stopping
 from turntree.model import DeltaKind
 from turntree.remote import RemoteStore
 from turntree.retries import BUDGET, Backoff, RetryBudget
@@ -18,6 +19,7 @@ from turntree_server.app import Server
 from turntree_server.local_store import LocalStore
 from turntree_server.settings import Settings
 
+from tests.support.credentials import new_key
 from tests.support.items import large, turns, user
 from tests.support.reading import applied, collected
 from tests.support.server_process import ServerProcess
@@ -220,6 +222,63 @@ async def test_a_stream_of_turns_does_not_resume_in_a_turn_that_has_changed(serv
         seen.resume()
         (resumed,) = await collected(store.stream_turn_deltas("s", cursor=deltas[-1].cursor))
         assert seen.take(resumed) is None
+
+
+async def test_a_watch_goes_on_for_ever(server: ServerProcess) -> None:
+    """Watches, however many, go on when the server is back, also when the budget of retries was spent meanwhile."""
+    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as store:
+        watches = [store.watch("s") for _ in range(50)]
+        for watch in watches:
+            assert (await anext(watch)).kind is DeltaKind.REPLACED
+        store._budget._left = 0
+        store._budget._clock = lambda: store._budget._refilled  # and no time gives anything back
+        server.kill()
+        news = [asyncio.ensure_future(anext(watch)) for watch in watches]
+        await asyncio.sleep(2)
+        server.start_again()
+        await store.add_items("s", [user("1")])
+        assert [delta.kind for delta in await asyncio.gather(*news)] == [DeltaKind.APPENDED] * 50
+
+
+async def test_a_token_is_asked_for_once_a_stream(tmp_path: Path) -> None:
+    """Callers who wait for a stream do not each ask for a token: the function is called once for the stream."""
+    key = new_key(tmp_path / "keys.json", "k")
+    asked = []
+
+    async def token() -> str:
+        asked.append(key)
+        await asyncio.sleep(0.1)
+        return key
+
+    server = await Server.start(
+        Settings(db=str(tmp_path / "conversations.db"), port=0, grace_s=5, keys_file=tmp_path / "keys.json")
+    )
+    async with RemoteStore(server.address, token=token) as store:
+        await asyncio.gather(*(store.get_items("s") for _ in range(100)))
+    await server.stop()
+    assert len(asked) == 1
+
+
+async def test_a_server_that_does_not_know_the_pipeline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server without the pipeline gets each call by itself: answers, errors, retries and deadlines are the same."""
+    monkeypatch.setattr("turntree_server.app.add_PipelineServiceServicer_to_server", lambda *_: None)
+    server = await Server.start(Settings(db=str(tmp_path / "conversations.db"), port=0, grace_s=5))
+    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address, timeout_s=5) as store:
+        await asyncio.gather(*(store.add_items(f"s{number}", [user("1")]) for number in range(20)))
+        assert len((await store.list_sessions()).entries) == 20
+        with pytest.raises(NotFound):
+            await store.get_branch("s1", "none")
+        answer, busy = LocalStore.list_branches, [stopping(), stopping()]
+
+        async def sometimes_busy(self: LocalStore, *arguments: Any, **options: Any) -> Any:
+            if busy:
+                raise busy.pop()
+            return await answer(self, *arguments, **options)
+
+        monkeypatch.setattr(LocalStore, "list_branches", sometimes_busy)
+        assert len((await store.list_branches("s1")).entries) == 1
+        assert not busy
+    await server.stop()
 
 
 async def test_a_stream_begins_while_the_server_is_away(server: ServerProcess) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -53,11 +54,21 @@ class Pipeline:
     The stream is opened with the first call. When it breaks, calls without an answer are sent again on a new one, which
     is safe: a read has no effect, and a mutation has its `request_id`. All wait for the same new stream, so that a
     server that is gone is asked for it about once a second, whatever the number of callers. Calls that the server
-    itself says it cannot answer now are sent again as far as the budget goes.
+    itself says it cannot answer now are sent again as far as the budget goes. A server that does not know the pipeline
+    gets each call by itself, with the methods of `unary`, by name.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, target: str, budget: RetryBudget, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        unary: Mapping[str, Any],
+        target: str,
+        budget: RetryBudget,
+        credentials: Credentials,
+    ) -> None:
         self._channel = channel
+        self._unary = unary
+        self._is_unknown = False
         self._credentials = credentials
         self._stub: pipeline_pb2_grpc.PipelineServiceAsyncStub = pipeline_pb2_grpc.PipelineServiceStub(channel)
         self._target = target
@@ -66,6 +77,7 @@ class Pipeline:
         self._unsent: list[pb.PipelineCall] = []
         self._has_unsent = asyncio.Event()
         self._stream: grpc.aio.StreamStreamCall[Any, Any] | None = None
+        self._opening = asyncio.Lock()
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._is_closed = False
         self._budget = budget
@@ -114,6 +126,8 @@ class Pipeline:
             await asyncio.sleep(delay_s)
 
     async def _attempt(self, request: Any, deadline: float) -> Any:
+        if self._is_unknown:
+            return await self._attempt_alone(request, deadline)
         loop = asyncio.get_running_loop()
         call_id = next(self._call_ids)
         field = _FIELD_BY_TYPE[request.DESCRIPTOR.full_name]
@@ -124,8 +138,9 @@ class Pipeline:
         timer = loop.call_at(deadline, _expire, answer)
         try:
             if self._stream is None:
-                async with asyncio.timeout_at(deadline):
-                    self._open(await self._credentials.metadata())
+                async with asyncio.timeout_at(deadline), self._opening:
+                    if self._stream is None:  # one of those who wait asks for a token, and for the stream
+                        self._open(await self._credentials.metadata())
             self._unsent.append(call)
             self._has_unsent.set()
             return getattr(await answer, field)
@@ -133,16 +148,27 @@ class Pipeline:
             timer.cancel()
             self._waiting.pop(call_id, None)
 
+    async def _attempt_alone(self, request: Any, deadline: float) -> Any:
+        """Make a call that is not on a stream."""
+        call = self._unary[request.DESCRIPTOR.name.removesuffix("Request")]
+        async with asyncio.timeout_at(deadline):
+            metadata = await self._credentials.metadata()
+        try:
+            return await call(request, timeout=deadline - asyncio.get_running_loop().time(), metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error, self._target) from None
+        except grpc.aio.UsageError:
+            raise stopping() from None
+
     def _open(self, metadata: Metadata) -> None:
-        if self._stream is None:
-            if self._is_closed:
-                raise stopping()
-            try:
-                self._stream = stream = self._stub.Pipeline(metadata=metadata)
-            except grpc.aio.UsageError:
-                self._is_closed = True
-                raise stopping() from None
-            self._tasks = (asyncio.create_task(self._send(stream)), asyncio.create_task(self._receive(stream)))
+        if self._is_closed:
+            raise stopping()
+        try:
+            self._stream = stream = self._stub.Pipeline(metadata=metadata)
+        except grpc.aio.UsageError:
+            self._is_closed = True
+            raise stopping() from None
+        self._tasks = (asyncio.create_task(self._send(stream)), asyncio.create_task(self._receive(stream)))
 
     async def _send(self, stream: Any) -> None:
         """Send what waits, all of it in one message as far as it fits."""
@@ -184,7 +210,9 @@ class Pipeline:
         except grpc.aio.AioRpcError as rpc_error:
             # When a stream ends during a write, gRPC may put an INTERNAL of its own in place of the status that came.
             # The next attempt learns the true one.
-            if rpc_error.code() is not grpc.StatusCode.INTERNAL or rpc_error.trailing_metadata():
+            if rpc_error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                self._is_unknown = True
+            elif rpc_error.code() is not grpc.StatusCode.INTERNAL or rpc_error.trailing_metadata():
                 error = from_rpc_error(rpc_error, self._target)
         finally:
             self._break(stream, error)

@@ -75,7 +75,6 @@ T = TypeVar("T")
 _NO_LABELS: Mapping[str, str] = {}
 
 TIMEOUT_S_DEFAULT = 30.0
-WATCH_RESUME_S_MAX = 60.0
 _RESUME_DELAY_S_MAX = 2.0
 
 OPTIONS = (
@@ -106,11 +105,13 @@ class _Connection:
             self.channel = grpc.aio.insecure_channel(target, options=OPTIONS)
         else:
             self.channel = grpc.aio.secure_channel(target, tls, options=OPTIONS)
-        self.pipeline = Pipeline(self.channel, target, budget, credentials)
         self.sessions: session_pb2_grpc.SessionServiceAsyncStub = session_pb2_grpc.SessionServiceStub(self.channel)
-        self.branches: branch_pb2_grpc.BranchServiceAsyncStub = branch_pb2_grpc.BranchServiceStub(self.channel)
         self.turns: turn_pb2_grpc.TurnServiceAsyncStub = turn_pb2_grpc.TurnServiceStub(self.channel)
-        self.usage: usage_pb2_grpc.UsageServiceAsyncStub = usage_pb2_grpc.UsageServiceStub(self.channel)
+        branches, usage = branch_pb2_grpc.BranchServiceStub(self.channel), usage_pb2_grpc.UsageServiceStub(self.channel)
+        unary = {
+            name: call for stub in (self.sessions, branches, self.turns, usage) for name, call in vars(stub).items()
+        }
+        self.pipeline = Pipeline(self.channel, unary, target, budget, credentials)
         self.streams: set[grpc.aio.Call] = set()
 
 
@@ -307,8 +308,8 @@ class RemoteStore(Store):
         include_metadata: bool = False,
         native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
-        """See `Store.watch`. When the server goes away, the watch resumes by cursor for up to a minute."""
-        resumption = Resumption(self._budget, self._credentials.is_fresh, WATCH_RESUME_S_MAX, _RESUME_DELAY_S_MAX)
+        """See `Store.watch`. Once it has begun, it goes on by cursor whenever a server that went away is back."""
+        resumption = Resumption(self._budget, self._credentials.is_fresh, RETRY_S_MAX, _RESUME_DELAY_S_MAX)
         resumed = False
         while True:
             request = wire.request(
@@ -324,6 +325,7 @@ class RemoteStore(Store):
                 async with aclosing(self._stream(self._connection().sessions.Watch, request)) as responses:
                     async for response in responses:
                         resumption.heard()
+                        resumption.persist()
                         delta = wire.read_delta(response.delta)
                         is_news = not resumed or delta.kind is not DeltaKind.UNCHANGED or delta.branch != branch
                         branch, cursor, resumed = delta.branch, delta.cursor, False

@@ -102,11 +102,16 @@ class Resumption:
         self._s_max = s_max
         self._backoff = Backoff(delay_s_max)
         self._give_up: float | None = None
+        self._persists = False
 
     def heard(self) -> None:
         """Note a message that brings the stream on."""
         self._give_up = None
         self._backoff.reset()
+
+    def persist(self) -> None:
+        """Go on for ever from now on, as a stream without an end does, and take nothing from the budget for it."""
+        self._persists = True
 
     async def pause(self, error: TurntreeError) -> None:
         """Wait for the time of the next try.
@@ -122,6 +127,8 @@ class Resumption:
             delay_s = backoff_s if self._may_renew and was_heard else None
         else:
             delay_s = wait_s(error, backoff_s)
-        if delay_s is None or now + delay_s >= give_up or not self._budget.spend():
+        if delay_s is None:
+            raise error
+        if not self._persists and (now + delay_s >= give_up or not self._budget.spend()):
             raise error
         await asyncio.sleep(delay_s)

@@ -82,7 +82,7 @@ class TurnServiceServicer:
         """Lists the turns of a branch by their user items, page by page. A page also ends at about 1 MiB.
 
         Errors include:
-        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
         - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -112,7 +112,7 @@ class TurnServiceServicer:
         in storage.
 
         Errors include:
-        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
         - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -123,7 +123,7 @@ class TurnServiceServicer:
         """Outlines a branch: for each turn the types and tools of its items, without their content, page by page.
 
         Errors include:
-        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
         - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -134,7 +134,7 @@ class TurnServiceServicer:
         """Counts tool calls by turn and tool, page by page.
 
         Errors include:
-        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
         - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -44,7 +44,7 @@ class TurnServiceStub:
     """Lists the turns of a branch by their user items, page by page. A page also ends at about 1 MiB.
 
     Errors include:
-    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
     - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
     """
     StreamTurns: _grpc.UnaryStreamMultiCallable[_turn_pb2.StreamTurnsRequest, _turn_pb2.StreamTurnsResponse]
@@ -66,21 +66,21 @@ class TurnServiceStub:
     in storage.
 
     Errors include:
-    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
     - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
     """
     GetConversationByTurns: _grpc.UnaryUnaryMultiCallable[_turn_pb2.GetConversationByTurnsRequest, _turn_pb2.GetConversationByTurnsResponse]
     """Outlines a branch: for each turn the types and tools of its items, without their content, page by page.
 
     Errors include:
-    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
     - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
     """
     ListToolUsage: _grpc.UnaryUnaryMultiCallable[_turn_pb2.ListToolUsageRequest, _turn_pb2.ListToolUsageResponse]
     """Counts tool calls by turn and tool, page by page.
 
     Errors include:
-    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
     - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
     """
 
@@ -100,7 +100,7 @@ class TurnServiceAsyncStub(TurnServiceStub):
     """Lists the turns of a branch by their user items, page by page. A page also ends at about 1 MiB.
 
     Errors include:
-    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
     - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
     """
     StreamTurns: _aio.UnaryStreamMultiCallable[_turn_pb2.StreamTurnsRequest, _turn_pb2.StreamTurnsResponse]  # type: ignore[assignment]
@@ -122,21 +122,21 @@ class TurnServiceAsyncStub(TurnServiceStub):
     in storage.
 
     Errors include:
-    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
     - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
     """
     GetConversationByTurns: _aio.UnaryUnaryMultiCallable[_turn_pb2.GetConversationByTurnsRequest, _turn_pb2.GetConversationByTurnsResponse]  # type: ignore[assignment]
     """Outlines a branch: for each turn the types and tools of its items, without their content, page by page.
 
     Errors include:
-    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
     - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
     """
     ListToolUsage: _aio.UnaryUnaryMultiCallable[_turn_pb2.ListToolUsageRequest, _turn_pb2.ListToolUsageResponse]  # type: ignore[assignment]
     """Counts tool calls by turn and tool, page by page.
 
     Errors include:
-    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+    - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
     - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
     """
 
@@ -159,7 +159,7 @@ class TurnServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists the turns of a branch by their user items, page by page. A page also ends at about 1 MiB.
 
         Errors include:
-        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
         - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
         """
 
@@ -193,7 +193,7 @@ class TurnServiceServicer(metaclass=_abc_1.ABCMeta):
         in storage.
 
         Errors include:
-        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
         - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
         """
 
@@ -206,7 +206,7 @@ class TurnServiceServicer(metaclass=_abc_1.ABCMeta):
         """Outlines a branch: for each turn the types and tools of its items, without their content, page by page.
 
         Errors include:
-        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
         - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
         """
 
@@ -219,7 +219,7 @@ class TurnServiceServicer(metaclass=_abc_1.ABCMeta):
         """Counts tool calls by turn and tool, page by page.
 
         Errors include:
-        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+        - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
         - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
         """
 
