@@ -16,7 +16,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from turntree.errors import ResourceExhausted, Unavailable
-from turntree.limits import MESSAGE_BYTES_MAX, invalid
+from turntree.limits import invalid
 from turntree.v1 import branch_pb2, pipeline_pb2, session_pb2, turn_pb2, usage_pb2
 from turntree.v1.branch_pb2_grpc import add_BranchServiceServicer_to_server
 from turntree.v1.pipeline_pb2_grpc import add_PipelineServiceServicer_to_server
@@ -57,7 +57,6 @@ _LAST_CALLS_MS = 10_000
 
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
-    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", -1),
     # A client that died without a word is given up within fifteen seconds.
     ("grpc.keepalive_time_ms", 10_000),
@@ -138,6 +137,7 @@ def _load_options(load: LoadLimits) -> list[tuple[str, int]]:
     options = [
         ("grpc.max_allowed_incoming_connections", load.connections_max),
         ("grpc.max_concurrent_streams", load.streams_max),
+        ("grpc.max_receive_message_length", load.message_max),
         ("grpc.server_handshake_timeout_ms", round(load.handshake_s * 1000)),
     ]
     if load.connection_age_s:
@@ -233,7 +233,7 @@ class Server:
         if failpoints.ON:
             failpoints.hit("listen.begin")
         await self._grpc.start()
-        self._tasks = (asyncio.create_task(self._sweep()), asyncio.create_task(self._refresh()))
+        self._tasks = tuple(map(asyncio.create_task, (self._sweep(), self._refresh(), self._refresh_signing_keys())))
 
     async def stop(self) -> None:
         """Let calls in flight finish, tell watchers to resume elsewhere, then close the database."""
@@ -267,13 +267,22 @@ class Server:
                     log.exception("expired sessions could not be removed")
 
     async def _refresh(self) -> None:
-        """Take note of keys and tokens that changed, soon after they do."""
+        """Take note of keys that changed, soon after they do."""
         while True:
             await asyncio.sleep(_REFRESH_S)
             try:
-                await self._gate.refresh()
+                self._gate.refresh()
             except Exception:  # the next time tries again
                 log.exception("keys could not be looked at")
+
+    async def _refresh_signing_keys(self) -> None:
+        """The same for the keys of signed tokens; a slow answer from elsewhere holds up nothing else."""
+        while True:
+            await asyncio.sleep(_REFRESH_S)
+            try:
+                await self._gate.refresh_signing_keys()
+            except Exception:  # the next time tries again
+                log.exception("signing keys could not be looked at")
 
 
 async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:

@@ -31,6 +31,7 @@ _LOAD_HELP = {
     "namespaces_max": "namespaces whose databases are open at once",
     "connections_max": "connections at once; one more is closed at once",
     "streams_max": "calls and streams of one connection at once; more wait at the client",
+    "message_max": "bytes of a message that comes in",
     "handshake_s": "seconds that a connection may take to be set up",
     "connection_age_s": "seconds after which a connection is closed in good order; 0 for never",
 }

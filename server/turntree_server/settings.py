@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from turntree.limits import invalid
+from turntree.limits import MESSAGE_BYTES_MAX, invalid
 
 from turntree_server.access.signed_tokens import JwtSettings
 
@@ -48,6 +48,7 @@ class LoadLimits:
         namespaces_max: Namespaces whose databases are open at once.
         connections_max: Connections at once, those that are being set up too; one more is closed at once.
         streams_max: Calls and streams of one connection at once; more wait at the client.
+        message_max: Bytes of a message that comes in; as many are held for each call that is coming in.
         handshake_s: How long a connection may take to be set up, in seconds.
         connection_age_s: After how long a connection is closed in good order, in seconds.
     """
@@ -60,6 +61,7 @@ class LoadLimits:
     namespaces_max: int = 64
     connections_max: int = 4_096
     streams_max: int = 1_000
+    message_max: int = MESSAGE_BYTES_MAX
     handshake_s: float = 10.0
     connection_age_s: float = 0.0
 
@@ -70,6 +72,7 @@ class LoadLimits:
             ("namespaces", 1),
             ("connections", 1),
             ("streams", 1),
+            ("message", 1),
             ("sessions", 0),
             ("bytes", 0),
         ):

@@ -10,22 +10,19 @@ import contextlib
 import os
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
-from h2.config import H2Configuration
-from h2.connection import H2Connection
-from h2.events import DataReceived, StreamEnded, StreamReset
 from h2.settings import SettingCodes
 from turntree.remote import RemoteStore
 from turntree.v1.pipeline_pb2 import PipelineCall, PipelineRequest
 from turntree.v1.session_pb2 import GetItemsRequest, WatchRequest
 from turntree.v1.session_pb2_grpc import SessionServiceStub
 
+from tests.support.http2 import connect, open_connection, request
 from tests.support.items import large
 
 _WITHIN_S = 60
@@ -49,9 +46,9 @@ async def no_window(address: str) -> AsyncIterator[None]:
     """Streams of a client that gives the server no room to send anything, on fifteen connections."""
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(15):
-            http, writer = await _connect(stack, address, {SettingCodes.INITIAL_WINDOW_SIZE: 0})
+            http, _, writer = await connect(stack, address, {SettingCodes.INITIAL_WINDOW_SIZE: 0})
             for stream_id in range(1, 101, 2):
-                _request(
+                request(
                     http, stream_id, "SessionService/GetItems", GetItemsRequest(session_id="big").SerializeToString()
                 )
             writer.write(http.data_to_send())
@@ -66,8 +63,8 @@ async def pipelines_never_read(address: str) -> AsyncIterator[None]:
     message = PipelineRequest(calls=calls).SerializeToString()
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(10):
-            http, writer = await _connect(stack, address, {SettingCodes.INITIAL_WINDOW_SIZE: 0})
-            _request(http, 1, "PipelineService/Pipeline", message, more=[message] * 9)
+            http, _, writer = await connect(stack, address, {SettingCodes.INITIAL_WINDOW_SIZE: 0})
+            request(http, 1, "PipelineService/Pipeline", message, more=[message] * 9)
             writer.write(http.data_to_send())
             await writer.drain()
         yield
@@ -81,7 +78,7 @@ async def ping_flood(address: str) -> AsyncIterator[None]:
         while True:
             with contextlib.suppress(OSError):
                 async with contextlib.AsyncExitStack() as stack:
-                    http, writer = await _connect(stack, address)
+                    http, _, writer = await connect(stack, address)
                     for _ in range(200):
                         http.ping(b"pingping")
                         writer.write(http.data_to_send())
@@ -100,9 +97,9 @@ async def rapid_resets(address: str) -> AsyncIterator[None]:
         while True:
             with contextlib.suppress(OSError):
                 async with contextlib.AsyncExitStack() as stack:
-                    http, writer = await _connect(stack, address)
+                    http, _, writer = await connect(stack, address)
                     for stream_id in range(1, 200, 2):
-                        _request(
+                        request(
                             http,
                             stream_id,
                             "SessionService/GetItems",
@@ -166,49 +163,6 @@ async def random_bytes(address: str) -> AsyncIterator[None]:
         yield
 
 
-async def open_connection(
-    stack: contextlib.AsyncExitStack, address: str
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection that is cut at the end."""
-    host, _, port = address.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    stack.callback(_abort, writer)
-    return reader, writer
-
-
-def _abort(writer: asyncio.StreamWriter) -> None:
-    writer.transport.abort()
-
-
-async def _connect(
-    stack: contextlib.AsyncExitStack, address: str, settings: dict[SettingCodes | int, int] | None = None
-) -> tuple[H2Connection, asyncio.StreamWriter]:
-    _, writer = await open_connection(stack, address)
-    http = H2Connection(H2Configuration(client_side=True))
-    http.initiate_connection()
-    if settings:
-        http.update_settings(settings)
-    writer.write(http.data_to_send())
-    await writer.drain()
-    return http, writer
-
-
-def _request(http: H2Connection, stream_id: int, path: str, message: bytes, *, more: Sequence[bytes] = ()) -> None:
-    headers = [
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", f"/turntree.v1.{path}"),
-        (":authority", "localhost"),
-        ("te", "trailers"),
-        ("content-type", "application/grpc"),
-    ]
-    http.send_headers(stream_id, headers)
-    for data in (message, *more):
-        http.send_data(stream_id, b"\0" + len(data).to_bytes(4, "big") + data)
-    if not more:
-        http.end_stream(stream_id)
-
-
 @asynccontextmanager
 async def _tasks(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(work()) for _ in range(count)]
@@ -220,32 +174,6 @@ async def _tasks(work: Callable[[], Coroutine[Any, Any, None]], count: int) -> A
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
-
-
-@dataclass(slots=True)
-class Speaker:
-    """One connection."""
-
-    http: H2Connection
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    ended: set[int] = field(default_factory=set)
-
-    def ask(self, stream_id: int) -> None:
-        """Ask for the large session."""
-        _request(self.http, stream_id, "SessionService/GetItems", GetItemsRequest(session_id="big").SerializeToString())
-        self.writer.write(self.http.data_to_send())
-
-    async def hear(self, enough: Callable[[], bool]) -> None:
-        """Take what comes, until it is enough."""
-        while not enough():
-            for event in self.http.receive_data(await asyncio.wait_for(self.reader.read(65536), 10)):
-                if isinstance(event, DataReceived):
-                    self.http.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
-                assert not isinstance(event, StreamReset)
-                if isinstance(event, StreamEnded):
-                    self.ended.add(event.stream_id)
-            self.writer.write(self.http.data_to_send())
 
 
 KINDS: dict[str, Callable[[str], AbstractAsyncContextManager[None]]] = {

@@ -156,7 +156,7 @@ class Guarded:
 
     async def know_new_keys(self) -> None:
         """Have the server read the keys again."""
-        await self.server._gate.refresh()
+        self.server._gate.refresh()
 
 
 @asynccontextmanager

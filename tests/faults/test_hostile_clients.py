@@ -12,23 +12,24 @@ from pathlib import Path
 
 import pytest
 import turntree
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.settings import SettingCodes
 from turntree.remote import RemoteStore
 from turntree.store import Store
+from turntree.v1.session_pb2 import GetItemsRequest
 
-from tests.faults.hostile import KINDS, Speaker, at_it, open_connection
+from tests.faults.hostile import KINDS, at_it
 from tests.faults.leaks import memory_bytes
 from tests.faults.report import tallied
 from tests.faults.rounds import TORTURE, new_seed, rounds
 from tests.support.credentials import Authority
+from tests.support.http2 import Speaker, connect
 from tests.support.items import large, user
 from tests.support.server_process import ServerProcess
 
 MIB = 1024 * 1024
 MEMORY_GROWTH_MAX = 300 * MIB
 STOPPED_WITHIN_S = 15.0
+BIG = ("SessionService/GetItems", GetItemsRequest(session_id="big"))
 CALM_S = rounds(1, 20)
 SLOWER_MAX = 2.0
 FLOOR_S = 0.01
@@ -95,11 +96,7 @@ async def speaking(folder: Path, settings: dict[SettingCodes | int, int]) -> Asy
         async with RemoteStore(server.address) as store:
             await store.add_items("big", [large("a", 1_000_000)])
         async with contextlib.AsyncExitStack() as stack:
-            reader, writer = await open_connection(stack, server.address)
-            http = H2Connection(H2Configuration(client_side=True))
-            http.initiate_connection()
-            http.update_settings(settings)
-            yield Speaker(http, reader, writer)
+            yield Speaker(*await connect(stack, server.address, settings))
         await asyncio.to_thread(server.stop)
     finally:
         server.kill()
@@ -108,7 +105,7 @@ async def speaking(folder: Path, settings: dict[SettingCodes | int, int]) -> Asy
 async def test_the_hostile_clients_speak_the_protocol(tmp_path: Path) -> None:
     """A request made as the hostile clients make theirs is answered, so what they send reaches the server's calls."""
     async with speaking(tmp_path, {}) as client:
-        client.ask(1)
+        client.ask(1, *BIG)
         await client.hear(lambda: client.ended == {1})
 
 
@@ -117,11 +114,10 @@ async def test_answers_that_were_given_up_take_no_room(after_s: float, tmp_path:
     """A client that gives up large answers it did not take, whenever it does, gets the next one."""
     async with speaking(tmp_path, {SettingCodes.INITIAL_WINDOW_SIZE: 0}) as client:
         for stream_id in range(1, 41, 2):
-            client.ask(stream_id)
+            client.ask(stream_id, *BIG)
         await asyncio.sleep(after_s)
         for stream_id in range(1, 41, 2):
             client.http.reset_stream(stream_id)
-        client.ask(41)
-        client.http.increment_flow_control_window(2**24, 41)
-        client.http.increment_flow_control_window(2**24)
+        client.ask(41, *BIG)
+        client.make_room(41)
         await client.hear(lambda: client.ended == {41})

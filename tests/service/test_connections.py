@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from turntree.errors import ErrorReason, ResourceExhausted
 from turntree.remote import RemoteStore
 from turntree.v1.session_pb2 import GetItemsRequest, WatchRequest
 from turntree.v1.session_pb2_grpc import SessionServiceStub
@@ -21,7 +22,7 @@ from turntree_server.file_limit import allow_open_files
 from turntree_server.settings import LoadLimits, Settings, TlsSettings
 
 from tests.support.credentials import Authority
-from tests.support.items import user
+from tests.support.items import large, user
 
 WITHIN_S = 10.0
 SETTINGS, PING, GO_AWAY, NOTHING = 4, 6, 7, -1
@@ -143,6 +144,16 @@ async def test_streams_of_a_connection_have_a_limit(tmp_path: Path) -> None:
         watches[0].cancel()
         await stub.GetItems(GetItemsRequest(session_id="s"), timeout=WITHIN_S)
         watches[1].cancel()
+
+
+async def test_messages_have_a_limit(tmp_path: Path) -> None:
+    """A message of more than `--message-max` is refused before all of it has come, with the limit."""
+    async with serving(tmp_path, message_max=10_000) as server, RemoteStore(server.address) as store:
+        await store.add_items("s", [large("1", 9_000)])
+        with pytest.raises(ResourceExhausted, match="10000") as raised:
+            await store.add_items("s", [large("2", 11_000)])
+        assert raised.value.reason is ErrorReason.MESSAGE_TOO_LARGE
+        assert len((await store.get_items("s")).items) == 1
 
 
 async def test_who_pings_without_end_is_cut_off(tmp_path: Path) -> None:

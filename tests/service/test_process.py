@@ -163,6 +163,14 @@ async def test_health(channel: grpc.aio.Channel) -> None:
     )
 
 
+async def test_reflection_of_what_is_no_request(channel: grpc.aio.Channel) -> None:
+    """Bytes that are no request for reflection are refused as those for any call are."""
+    ask: Any = channel.stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+    with pytest.raises(grpc.aio.AioRpcError, match="a message of the request's type") as raised:
+        await anext(aiter(ask(iter([b"\xff"]), timeout=5)))
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 async def test_reflection(channel: grpc.aio.Channel) -> None:
     """Server reflection lists every service and hands out the files that describe them."""
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)

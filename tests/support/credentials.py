@@ -86,15 +86,15 @@ class Signer:
     def __init__(self, jwks: Path, key_id: str = "k1") -> None:
         self.jwks = jwks
         self.key_id = key_id
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self.public_pem = self._key.public_key().public_bytes(
+        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self.public_pem = self.key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
         jwks.write_text(json.dumps({"keys": [self.jwk()]}))
 
     def jwk(self) -> dict[str, Any]:
         """The public key, as in a set."""
-        public: dict[str, Any] = jwt.algorithms.RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+        public: dict[str, Any] = jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
         return {**public, "kid": self.key_id, "use": "sig"}
 
     def token(
@@ -103,7 +103,7 @@ class Signer:
         """A token with these claims; those that are None are left out."""
         merged = {**self.claims(role, namespace), **claims}
         content = {name: value for name, value in merged.items() if value is not None}
-        return jwt.encode(content, self._key, algorithm=algorithm, headers={"kid": self.key_id})
+        return jwt.encode(content, self.key, algorithm=algorithm, headers={"kid": self.key_id})
 
     def claims(self, role: str = "writer", namespace: str = "default") -> dict[str, Any]:
         """What a valid token says."""

@@ -43,7 +43,7 @@ type TurnServiceClient interface {
 	// Lists the turns of a branch by their user items, page by page. A page also ends at about 1 MiB.
 	//
 	// Errors include:
-	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
 	// - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
 	ListTurns(ctx context.Context, in *ListTurnsRequest, opts ...grpc.CallOption) (*ListTurnsResponse, error)
 	// Streams the turns of a branch with all their items, oldest first.
@@ -63,19 +63,19 @@ type TurnServiceClient interface {
 	// in storage.
 	//
 	// Errors include:
-	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
 	// - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
 	SearchTurns(ctx context.Context, in *SearchTurnsRequest, opts ...grpc.CallOption) (*SearchTurnsResponse, error)
 	// Outlines a branch: for each turn the types and tools of its items, without their content, page by page.
 	//
 	// Errors include:
-	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
 	// - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
 	GetConversationByTurns(ctx context.Context, in *GetConversationByTurnsRequest, opts ...grpc.CallOption) (*GetConversationByTurnsResponse, error)
 	// Counts tool calls by turn and tool, page by page.
 	//
 	// Errors include:
-	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
 	// - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
 	ListToolUsage(ctx context.Context, in *ListToolUsageRequest, opts ...grpc.CallOption) (*ListToolUsageResponse, error)
 }
@@ -162,7 +162,7 @@ type TurnServiceServer interface {
 	// Lists the turns of a branch by their user items, page by page. A page also ends at about 1 MiB.
 	//
 	// Errors include:
-	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
 	// - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
 	ListTurns(context.Context, *ListTurnsRequest) (*ListTurnsResponse, error)
 	// Streams the turns of a branch with all their items, oldest first.
@@ -182,19 +182,19 @@ type TurnServiceServer interface {
 	// in storage.
 	//
 	// Errors include:
-	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
 	// - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
 	SearchTurns(context.Context, *SearchTurnsRequest) (*SearchTurnsResponse, error)
 	// Outlines a branch: for each turn the types and tools of its items, without their content, page by page.
 	//
 	// Errors include:
-	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
 	// - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
 	GetConversationByTurns(context.Context, *GetConversationByTurnsRequest) (*GetConversationByTurnsResponse, error)
 	// Counts tool calls by turn and tool, page by page.
 	//
 	// Errors include:
-	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+	// - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
 	// - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
 	ListToolUsage(context.Context, *ListToolUsageRequest) (*ListToolUsageResponse, error)
 	mustEmbedUnimplementedTurnServiceServer()

@@ -2085,7 +2085,7 @@ pub mod turn_service_client {
         ///
         /// Errors include:
         ///
-        /// * INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+        /// * INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
         /// * UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
         pub async fn list_turns(
             &mut self,
@@ -2153,7 +2153,7 @@ pub mod turn_service_client {
         ///
         /// Errors include:
         ///
-        /// * INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+        /// * INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
         /// * UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
         pub async fn search_turns(
             &mut self,
@@ -2183,7 +2183,7 @@ pub mod turn_service_client {
         ///
         /// Errors include:
         ///
-        /// * INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+        /// * INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
         /// * UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
         pub async fn get_conversation_by_turns(
             &mut self,
@@ -2215,7 +2215,7 @@ pub mod turn_service_client {
         ///
         /// Errors include:
         ///
-        /// * INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+        /// * INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
         /// * UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
         pub async fn list_tool_usage(
             &mut self,

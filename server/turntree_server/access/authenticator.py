@@ -49,10 +49,7 @@ class Authenticator:
             return ANYONE
         token = _token_in(metadata)
         if self._signed_tokens is not None and _may_be_signed(token) and self._signed_tokens.misses_key_of(token):
-            try:
-                await self._signed_tokens.refresh(key_is_missing=True)
-            except InvalidArgument as error:
-                log.error("signing keys could not be read: %s", error)
+            await self.refresh_signing_keys(key_is_missing=True)
         return self._found(token)
 
     def still(self, caller: Caller) -> Caller:
@@ -65,15 +62,21 @@ class Authenticator:
             raise _refused()
         return caller if caller.generation == self._generation or caller is ANYONE else self._found(caller.token)
 
-    async def refresh(self) -> None:
-        """Take note of keys that changed. What cannot be read is logged, and the keys stay as they were."""
+    def reload_keys(self) -> None:
+        """Take note of API keys that changed. If they cannot be read that is logged, and they stay as they were."""
         try:
             if self._keys is not None and self._keys.reload():
                 log.info("keys were read again")
-            if self._signed_tokens is not None:
-                await self._signed_tokens.refresh()
         except InvalidArgument as error:
             log.error("keys could not be read again, those read before stay: %s", error)
+
+    async def refresh_signing_keys(self, *, key_is_missing: bool = False) -> None:
+        """Take note of signing keys that changed. If they cannot be read that is logged, and they stay as they were."""
+        try:
+            if self._signed_tokens is not None:
+                await self._signed_tokens.refresh(key_is_missing=key_is_missing)
+        except InvalidArgument as error:
+            log.error("signing keys could not be read again, those read before stay: %s", error)
 
     @property
     def _generation(self) -> int:

@@ -25,6 +25,7 @@ KEY_PREFIX = "tt_"
 
 _SECRET_BYTES = 32
 _FILE_MODE = 0o600
+_FILE_MODE_MAX = 0o640
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NAME_LIMIT = "1 to 63 of A-Z, a-z, 0-9, '.', '-' and '_', the first a letter or digit"
 
@@ -146,13 +147,21 @@ def revoke_key(path: Path, name: str) -> None:
 
 
 def _change(path: Path, change: Callable[[Sequence[Key]], Sequence[Key]]) -> None:
-    """Replace a file by a changed one, so that readers see the one or the other, and of two changes none is lost."""
+    """Replace a file by a changed one, so that readers see the one or the other, and of two changes none is lost.
+
+    It belongs to whom it did before, so that a server can still read what somebody else changed for it.
+    """
+    path = path.resolve()
     with _locked(path):
-        keys = change(read_keys(path) if path.exists() else ())
+        owned = path.stat() if path.exists() else None
+        keys = change(read_keys(path) if owned else ())
         written = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
         descriptor = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE)
         try:
             with open(descriptor, "wb") as file:
+                if owned:
+                    os.fchown(descriptor, owned.st_uid, owned.st_gid)
+                    os.fchmod(descriptor, owned.st_mode & _FILE_MODE_MAX)
                 file.write(msgspec.json.format(msgspec.json.encode(_File(tuple(keys))), indent=2) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())

@@ -9,8 +9,11 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import jwt
 from turntree.limits import invalid
@@ -22,6 +25,7 @@ SYMMETRIC = ("HS256", "HS384", "HS512")
 ALGORITHMS_DEFAULT = ("RS256", "ES256", "EdDSA")
 
 _FETCH_TIMEOUT_S = 5.0
+_READ_S_MAX = 6.0
 _KEYS_BYTES_MAX = 1024 * 1024
 _REFRESH_S = 300.0
 _REFRESH_S_MIN = 10.0
@@ -62,6 +66,15 @@ class JwtSettings:
             invalid("--jwt-algorithms", "", f"some of {', '.join(known)}")
 
 
+class _OnlyHttps(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect out of TLS: whoever is on the way could put their own keys in."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if not newurl.startswith("https://"):
+            raise URLError("it leads to a URL that is not https://")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 @dataclass(frozen=True, slots=True)
 class _SigningKey:
     """A key, and the one algorithm that it may be used with, if it says so."""
@@ -77,7 +90,7 @@ class SignedTokens:
         self.generation = 0
         self._settings = settings
         self._clock = clock
-        self._keys: dict[Any, _SigningKey] = {}
+        self._keys: dict[str | None, list[_SigningKey]] = {}
         self._read_at = -_REFRESH_S
         self._content = b""
         self._reading = asyncio.Lock()
@@ -87,8 +100,15 @@ class SignedTokens:
         """Read the keys again: when they are old, or sooner when one is missing.
 
         Raises:
-            InvalidArgument: FIELD_INVALID, when they cannot be read; those that were read before stay.
+            InvalidArgument: FIELD_INVALID, when they cannot be read, or not in time; those that were read before stay.
         """
+        try:
+            async with asyncio.timeout(_READ_S_MAX):
+                await self._refresh(key_is_missing)
+        except TimeoutError:
+            invalid("--jwks", self._settings.jwks, f"a file or URL that can be read in {_READ_S_MAX:g} s")
+
+    async def _refresh(self, key_is_missing: bool) -> None:
         async with self._reading:
             if self._clock() - self._read_at < (_REFRESH_S_MIN if key_is_missing or self._is_file else _REFRESH_S):
                 return
@@ -113,19 +133,19 @@ class SignedTokens:
         try:
             if self._is_file:
                 return Path(where).read_bytes()
-            with urllib.request.urlopen(where, timeout=_FETCH_TIMEOUT_S) as response:  # noqa: S310 - https only
-                if not response.url.startswith("https://"):
-                    invalid("--jwks", where, "an https:// URL that leads to no other")
+            with urllib.request.build_opener(_OnlyHttps()).open(where, timeout=_FETCH_TIMEOUT_S) as response:
                 return bytes(response.read(_KEYS_BYTES_MAX))
-        except OSError as error:
-            invalid("--jwks", where, f"a file or URL that can be read ({getattr(error, 'reason', error.strerror)})")
+        except (OSError, ValueError, HTTPException) as error:
+            why = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+            invalid("--jwks", where, f"a file or URL that can be read ({why})")
 
     def misses_key_of(self, token: str) -> bool:
         """Whether the token names a key that is not known, and may be a new one."""
         try:
-            return jwt.get_unverified_header(token).get("kid") not in self._keys
+            header = jwt.get_unverified_header(token)
         except jwt.PyJWTError:
             return False
+        return "kid" in header and header["kid"] not in self._keys
 
     def find(self, token: str) -> Caller | None:
         """Whose token this is; None when it is not accepted. One that was accepted before is not verified again."""
@@ -142,18 +162,21 @@ class SignedTokens:
         return caller
 
     def _verified(self, token: str) -> Caller:
-        settings = self._settings
         header = jwt.get_unverified_header(token)
         algorithm = str(header.get("alg"))
-        key = self._keys.get(header.get("kid"))
-        if key is None and "kid" not in header and len(self._keys) == 1:
-            (key,) = self._keys.values()
         # The algorithm is the operator's choice and the key's, never the token's alone. The key is handed over as what
         # it is, not as bytes, so that none can serve another algorithm than its own.
-        if key is None or algorithm not in settings.algorithms:
-            raise jwt.InvalidKeyError
-        if key.algorithm not in (None, algorithm):
+        if algorithm not in self._settings.algorithms:
             raise jwt.InvalidAlgorithmError
+        named = self._keys.get(header["kid"], ()) if "kid" in header else chain.from_iterable(self._keys.values())
+        for key in named:
+            if key.algorithm in (None, algorithm):
+                with contextlib.suppress(jwt.PyJWTError, TypeError):  # another one may be the signer's
+                    return self._verified_by(key, token, algorithm)
+        raise jwt.InvalidKeyError
+
+    def _verified_by(self, key: _SigningKey, token: str, algorithm: str) -> Caller:
+        settings = self._settings
         claims = jwt.decode(
             token,
             key.key,
@@ -171,15 +194,16 @@ class SignedTokens:
         )
 
 
-def _read_keys(content: bytes) -> dict[Any, _SigningKey]:
-    """The keys of a JSON Web Key Set that verify signatures, by id; those of unknown kinds are left out."""
-    keys: dict[Any, _SigningKey] = {}
+def _read_keys(content: bytes) -> dict[str | None, list[_SigningKey]]:
+    """The keys of a JSON Web Key Set that verify signatures, by id; private ones and unknown kinds are left out."""
+    keys: dict[str | None, list[_SigningKey]] = {}
     try:
         listed = json.loads(content)["keys"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return keys
     for jwk in listed if isinstance(listed, list) else ():
-        if isinstance(jwk, dict) and jwk.get("use") in (None, "sig"):
+        if isinstance(jwk, dict) and jwk.get("use") in (None, "sig") and "d" not in jwk:
             with contextlib.suppress(Exception):  # whatever is wrong with one key, the others are read
-                keys[jwk.get("kid")] = _SigningKey(jwt.PyJWK(jwk).key, jwk.get("alg"))
+                key = _SigningKey(jwt.PyJWK(jwk).key, jwk.get("alg"))
+                keys.setdefault(jwk.get("kid"), []).append(key)
     return keys

@@ -129,9 +129,13 @@ class Gate:
         finally:
             self._streams.pop(until, None)
 
-    async def refresh(self) -> None:
-        """Take note of keys that changed, and end the streams of credentials that are no longer valid."""
-        await self._authenticator.refresh()
+    async def refresh_signing_keys(self) -> None:
+        """Take note of signing keys that changed, which may take a while."""
+        await self._authenticator.refresh_signing_keys()
+
+    def refresh(self) -> None:
+        """Take note of API keys that changed, and end the streams of credentials that are no longer valid."""
+        self._authenticator.reload_keys()
         self._load.forget_idle()
         for until, caller in tuple(self._streams.items()):
             try:

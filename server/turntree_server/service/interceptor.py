@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from typing import Any, NoReturn
 
 import grpc
@@ -80,11 +80,12 @@ class Interceptor(grpc.aio.ServerInterceptor):
                     request.refuse()
 
                 async def answer() -> Any:
-                    async with self._gate.call(caller, name):
-                        return await handler(request, context)
+                    self._gate.still(caller)  # it may have waited for room
+                    return await handler(request, context)
 
-                room = self._rooms.of(context.peer())
-                response, is_large = await room.carry_out(request, answer)
+                room = self._rooms.of(context.peer(), caller)
+                async with self._gate.call(caller, name):
+                    response, is_large = await room.carry_out(request, answer)
                 if is_large:
                     context.add_done_callback(lambda _: room.taken())  # type: ignore[arg-type]  # the stub wants a class
                 if failpoints.ON:
@@ -116,7 +117,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 except Unauthenticated:
                     await _first_message(context)
                     raise
-                answer: Any = handler(requests, context)
+                answer: Any = handler(_well_formed(requests), context)
                 await (_send(answer, context) if hasattr(answer, "__aiter__") else answer)
             except Exception as error:
                 await _abort(context, error)
@@ -128,6 +129,13 @@ async def _first_message(context: Context) -> None:
     """Let a client end its first write before it is refused: gRPC in Python does not tell the status to who writes."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(context.read(), _FIRST_MESSAGE_S)
+
+
+async def _well_formed(requests: AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
+    async for request in requests:
+        if isinstance(request, Malformed):
+            request.refuse()
+        yield request
 
 
 async def _send(responses: AsyncGenerator[Any, None], context: Context) -> None:

@@ -24,6 +24,10 @@ _CALLS_AT_ONCE = 16  # so that client and server work at the same time, and not 
 Handler = Callable[[Any, Any], Awaitable[Any]]
 
 
+class _Refused(Exception):
+    """A call that waited was not carried out, since its credential is no longer valid."""
+
+
 class PipelineService(PipelineServiceServicer):
     """Runs the calls of a stream side by side, on the handlers of the services they belong to."""
 
@@ -40,16 +44,18 @@ class PipelineService(PipelineServiceServicer):
         reading = asyncio.create_task(self._read(context, calls))
         ending = asyncio.create_task(self._ending.wait())
         try:
-            await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Future[Any]] = {reading, ending, calls.refused}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            error = reading.exception() if reading.done() else None
+            if error is not None and not isinstance(error, Unauthenticated):
+                raise error
+            await calls.finish()  # what was begun was allowed
+            if calls.refused.done():
+                raise calls.refused.result()
+            if error is not None:
+                raise error
             if not reading.done():
-                await calls.finish()
                 raise stopping()
-            try:
-                await reading
-            except Unauthenticated:  # what was begun was allowed
-                await calls.finish()
-                raise
-            await calls.finish()
         finally:
             reading.cancel()
             ending.cancel()
@@ -65,17 +71,21 @@ class PipelineService(PipelineServiceServicer):
         while (request := await context.read()) is not grpc.aio.EOF:
             if isinstance(request, Malformed):
                 request.refuse()
-            calls.recognize_caller()
             for position, call in enumerate(request.calls, 1):
                 while calls.at_work >= CALLS_AT_WORK_MAX:
                     await calls.one_done()
+                calls.recognize_caller()
                 calls.start(call)
                 if position % _CALLS_AT_ONCE == 0:
                     await asyncio.sleep(0)  # the first answers are on their way before the last calls are begun
 
 
 class _Calls:
-    """The calls of one stream that are at work, and the replies that wait to be sent."""
+    """The calls of one stream that are at work, and the replies that wait to be sent.
+
+    `refused` is done when a call that waited found that its credential is no longer valid: the stream is to end then,
+    so that the client opens another one with a new credential.
+    """
 
     def __init__(self, context: Context, handlers: dict[str, tuple[str, Handler]], gate: Gate, caller: Caller) -> None:
         self._context = context
@@ -86,6 +96,7 @@ class _Calls:
         self._replies: list[tuple[pb.PipelineReply, bool]] = []
         self._room = Room()
         self._is_sending = False
+        self.refused: asyncio.Future[Unauthenticated] = asyncio.get_running_loop().create_future()
 
     @property
     def at_work(self) -> int:
@@ -119,7 +130,10 @@ class _Calls:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _carry_out(self, call: pb.PipelineCall) -> None:
-        reply = await self._reply(call)
+        try:
+            reply = await self._reply(call)
+        except _Refused:
+            return
         self._replies.append(reply)
         if self._is_sending:
             return
@@ -141,7 +155,11 @@ class _Calls:
             self._is_sending = False
 
     async def _reply(self, call: pb.PipelineCall) -> tuple[pb.PipelineReply, bool]:
-        """The reply to a call, and whether it takes up room until it is sent."""
+        """The reply to a call, and whether it takes up room until it is sent.
+
+        Raises:
+            _Refused: It was not carried out.
+        """
         field = call.WhichOneof("request")
         try:
             if field is None:
@@ -152,14 +170,22 @@ class _Calls:
             if failpoints.ON:
                 failpoints.hit("call.begin")
             timeout_s = call.timeout.seconds + call.timeout.nanos / 1e9 if call.HasField("timeout") else None
+            name, handler = self._handlers[field]
             request = getattr(call, field)
-            async with asyncio.timeout(timeout_s):
-                answer, is_large = await self._room.carry_out(request, lambda: self._answer(field, request))
-            return pb.PipelineReply(call_id=call.call_id, **{field: answer}), is_large
+
+            async def answer() -> Any:
+                try:
+                    self.recognize_caller()  # it may have waited for room
+                except Unauthenticated as error:
+                    if not self.refused.done():
+                        self.refused.set_result(error)
+                    raise _Refused from error
+                return await handler(request, self._context)
+
+            async with asyncio.timeout(timeout_s), self._gate.call(self._caller, name):
+                answered, is_large = await self._room.carry_out(request, answer)
+            return pb.PipelineReply(call_id=call.call_id, **{field: answered}), is_large
+        except _Refused:
+            raise
         except Exception as error:
             return pb.PipelineReply(call_id=call.call_id, error=to_status_message(to_turntree_error(error))), False
-
-    async def _answer(self, field: str, request: Any) -> Any:
-        name, handler = self._handlers[field]
-        async with self._gate.call(self._caller, name):
-            return await handler(request, self._context)

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from weakref import WeakValueDictionary
 
+from turntree_server.access.caller import Caller
+
 READS_MAX = 4
 LARGE_BYTES = 16 * 1024
 
@@ -41,16 +43,17 @@ class Room:
 
 
 class Rooms:
-    """The room of each connection."""
+    """The room of each caller on each connection: a proxy may have the calls of many on one."""
 
     def __init__(self) -> None:
-        self._by_peer: WeakValueDictionary[str, Room] = WeakValueDictionary()
+        self._rooms: WeakValueDictionary[tuple[str, str], Room] = WeakValueDictionary()
 
-    def of(self, peer: str) -> Room:
-        """The room of the connection from an address; it is there for as long as somebody holds it."""
-        room = self._by_peer.get(peer)
+    def of(self, peer: str, caller: Caller) -> Room:
+        """A caller's room on the connection from an address; it is there for as long as somebody holds it."""
+        key = (peer, caller.credential)
+        room = self._rooms.get(key)
         if room is None:
-            room = self._by_peer[peer] = Room()
+            room = self._rooms[key] = Room()
         return room
 
 

@@ -787,7 +787,7 @@ export const TurnService: GenService<{
    * Lists the turns of a branch by their user items, page by page. A page also ends at about 1 MiB.
    *
    * Errors include:
-   * - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+   * - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
    * - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
    *
    * @generated from rpc turntree.v1.TurnService.ListTurns
@@ -823,7 +823,7 @@ export const TurnService: GenService<{
    * in storage.
    *
    * Errors include:
-   * - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+   * - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
    * - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
    *
    * @generated from rpc turntree.v1.TurnService.SearchTurns
@@ -837,7 +837,7 @@ export const TurnService: GenService<{
    * Outlines a branch: for each turn the types and tools of its items, without their content, page by page.
    *
    * Errors include:
-   * - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+   * - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
    * - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
    *
    * @generated from rpc turntree.v1.TurnService.GetConversationByTurns
@@ -851,7 +851,7 @@ export const TurnService: GenService<{
    * Counts tool calls by turn and tool, page by page.
    *
    * Errors include:
-   * - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE or PAGE_TOKEN_INVALID.
+   * - INVALID_ARGUMENT with FIELD_REQUIRED, FIELD_INVALID, FIELD_TOO_LARGE, CURSOR_INVALID or PAGE_TOKEN_INVALID.
    * - UNAVAILABLE with STORE_BUSY or SERVER_STOPPING.
    *
    * @generated from rpc turntree.v1.TurnService.ListToolUsage
