@@ -31,6 +31,7 @@ from turntree_server.access.keys import KeyRing
 from turntree_server.access.load import Load
 from turntree_server.access.signed_tokens import SignedTokens
 from turntree_server.engine.refusals import DatabaseRefused
+from turntree_server.engine.server_lock import ServerLock
 from turntree_server.engine.sqlite import IN_MEMORY, SqliteEngine
 from turntree_server.engine.sqlite_driver import is_disk_failure
 from turntree_server.local_store import LocalStore
@@ -102,11 +103,12 @@ def _namespaces(settings: Settings, when_failed: Callable[[], None]) -> Namespac
         return OneNamespace(store_on(engine), partial(_start, engine))
     folder = settings.data_dir
 
-    async def make_folder() -> None:
+    async def make_folder() -> Callable[[], None]:
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             invalid("--data-dir", folder, f"a folder ({error.strerror})")
+        return ServerLock.take(str(folder), str(folder / "server-lock")).release
 
     async def open_store(namespace: str) -> LocalStore:
         engine = engine_of(str(folder / f"{check_namespace('namespace', namespace)}.db"))
@@ -302,13 +304,16 @@ async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:
         has_failed = True
         loop.call_soon_threadsafe(stop.set)
 
-    server = await Server.start(settings, fail)
-    announce(server)
-    await stop.wait()
+    starting = asyncio.create_task(Server.start(settings, fail))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not stop.is_set():
+        announce(await starting)
+        await stopping
     for number in (signal.SIGTERM, signal.SIGINT):  # who asks twice does not want to wait
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
-    await server.stop()
+    await (await starting).stop()
     if has_failed:
         where = settings.data_dir or settings.db
         raise DiskFailed(

@@ -121,7 +121,7 @@ class ManyNamespaces(Namespaces):
         open_store: Opens the store of a namespace, and makes its database if there is none.
         open_max: How many may be open at once.
         description: What is served, for people.
-        opening: Makes the place for them.
+        opening: Makes the place for them, and returns what gives it free.
     """
 
     def __init__(
@@ -129,10 +129,11 @@ class ManyNamespaces(Namespaces):
         open_store: Callable[[str], Awaitable[LocalStore]],
         open_max: int,
         description: str,
-        opening: Callable[[], Awaitable[None]] | None = None,
+        opening: Callable[[], Awaitable[Callable[[], None]]] | None = None,
     ) -> None:
         self.description = description
         self._opening = opening
+        self._give_free: Callable[[], None] = lambda: None
         self._open_store = open_store
         self._open_max = open_max
         self._opened: dict[str, _Opened] = {}  # the least recently used first
@@ -142,7 +143,7 @@ class ManyNamespaces(Namespaces):
 
     async def open(self) -> None:
         if self._opening is not None:
-            await self._opening()
+            self._give_free = await self._opening()
 
     async def acquire(self, namespace: str) -> LocalStore:
         while True:
@@ -184,6 +185,7 @@ class ManyNamespaces(Namespaces):
         for name in tuple(self._opened):
             self._close(name)
         await asyncio.gather(*self._closing.values())
+        self._give_free()
 
     async def _open(self, namespace: str) -> LocalStore:
         try:

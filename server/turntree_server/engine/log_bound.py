@@ -27,7 +27,7 @@ class LogBound:
         """Look at the size, and empty the log if it is due. A reader that stays puts it off until the next step."""
         try:
             size_bytes = os.stat(self._log).st_size
-        except FileNotFoundError:
+        except OSError:  # it is not there, or cannot be seen: SQLite keeps it by itself
             return
         if size_bytes <= self._next_bytes:
             return

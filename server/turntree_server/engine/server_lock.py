@@ -20,19 +20,25 @@ class ServerLock:
         self._descriptor = descriptor
 
     @classmethod
-    def take(cls, db: str) -> ServerLock:
-        """Lock a database file, which need not exist yet.
+    def take(cls, db: str, lock: str | None = None) -> ServerLock:
+        """Lock a database file, which need not exist yet, or a folder of them.
+
+        Args:
+            db: The file or folder.
+            lock: The file that is locked; by default the one beside it.
 
         Raises:
             DatabaseInUse: Another server has it.
             DatabaseMissing: Its folder does not exist.
         """
-        path = f"{os.path.realpath(db)}-lock"
+        path = lock or f"{os.path.realpath(db)}-lock"
         while True:
             try:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             except FileNotFoundError:
                 raise DatabaseMissing(db, f"the folder {os.path.dirname(db) or '.'} does not exist") from None
+            except OSError as error:
+                raise DatabaseMissing(db, f"{path} cannot be made ({error.strerror}): look at the folder") from None
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -44,7 +50,8 @@ class ServerLock:
 
     def release(self) -> None:
         """Give the file free, and leave nothing behind."""
-        os.unlink(self._path)
+        if _is_still(self._path, self._descriptor):  # else somebody removed it, and it may be another server's by now
+            os.unlink(self._path)
         os.close(self._descriptor)
 
 

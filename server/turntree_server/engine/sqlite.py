@@ -40,6 +40,7 @@ T = TypeVar("T")
 IN_MEMORY = ":memory:"
 
 _READERS = 2
+_STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's own machine: about a millisecond
 _CHECKPOINT_PAGES = 4_000
 """The log is moved into the database when it holds this much, 16 MB: seldom, since that costs two more fsyncs."""
 
@@ -248,13 +249,30 @@ class _Reader(aiosqlite.Connection):
     """An aiosqlite connection that runs a whole operation in one visit to its thread."""
 
     def __init__(self, path: str) -> None:
-        super().__init__(partial(_connect_reader, path), iter_chunk_size=64)
+        super().__init__(partial(self._connect_for, path), iter_chunk_size=64)
         self._thread.daemon = True
+        self._waiting: asyncio.Future[Any] | None = None
 
     async def run(self, operation: OperationFactory[T]) -> T:
         result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._tx.put_nowait((None, partial(_read_for, result, self._conn, operation)))
+        self._tx.put_nowait((None, partial(self._read_for, result, operation)))
         return await result
+
+    def _connect_for(self, path: str) -> Any:
+        connection = _connect_reader(path)
+        connection.set_progress_handler(self._is_abandoned, _STEPS_BETWEEN_LOOKS)
+        return connection
+
+    def _is_abandoned(self) -> bool:
+        """Whether nobody waits for the read at work any more, so that SQLite is to end it."""
+        return self._waiting is not None and self._waiting.cancelled()
+
+    def _read_for(self, result: asyncio.Future[T], operation: OperationFactory[T]) -> None:
+        self._waiting = result
+        try:
+            _read_for(result, self._conn, operation)
+        finally:
+            self._waiting = None
 
 
 def _connect_reader(path: str) -> Any:

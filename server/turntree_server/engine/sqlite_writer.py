@@ -39,6 +39,14 @@ _EXTERNAL_CHANGE_POLL_S = 0.1
 _BUSY_TIMEOUT_MS = 5_000
 
 
+_DISK_FAILED = Unavailable(
+    ErrorReason.STORE_FAILED, "the disk failed: nothing is written until the database is opened again"
+)
+_BROKEN = Unavailable(
+    ErrorReason.STORE_FAILED, "the writer failed: nothing is written until the database is opened again"
+)
+
+
 @dataclass(slots=True)
 class _Work:
     """An operation that waits for its turn, and where its outcome goes."""
@@ -51,6 +59,8 @@ class _Work:
     """Whether it was carried out where it was asked for, to its end, and is to be committed."""
     is_for_thread: bool = False
     """Whether nothing of it was carried out there, since it would have had to wait, or takes long."""
+    is_handed_over: bool = False
+    is_delivered: bool = False
     result: Any = None
     error: BaseException | None = field(default=None)
 
@@ -90,7 +100,8 @@ class SqliteWriter:
         self._failure: Unavailable | None = None
         self._on_failure: Callable[[], None] = lambda: None
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
-        self._lock = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()  # as a context manager it is C, which no signal interrupts; a Condition is not
+        self._free = threading.Condition(self._lock)
         self._closed = False
         self._is_held = True
         self._handed_over: _Work | None = None
@@ -129,7 +140,11 @@ class SqliteWriter:
                 self._carry_out_here(work)
         finally:
             if is_here:
-                self._hand_over(work)
+                try:
+                    self._hand_over(work)
+                except BaseException:  # a signal came in between
+                    self._hand_over(work)
+                    raise
         result: T = await work.future
         return result
 
@@ -166,31 +181,51 @@ class SqliteWriter:
         while not self._is_done():
             taken = self._take()
             carried_out = self._hold()
-            if carried_out:
-                self._commit(connection, carried_out)
-            waiting = [work for work in taken if not work.future.cancelled()]
-            if waiting:
-                with self._settled_alike(connection, waiting):
-                    self._begin(connection, waits=True)
-                    for work in waiting:
-                        if not work.future.cancelled():  # else nobody waits for it any more
-                            _carry_out(connection, work)
-                self._commit(connection, waiting)
-            if self._failure is None:
-                try:
-                    if carried_out or waiting:
-                        self._after_commit(connection)
-                    if self._listeners:
-                        seen, data_version = data_version, self._data_version(connection)
-                        if seen != data_version:
-                            self._listeners.notify_all()
-                except sqlite3.Error as error:
-                    self._note(error)
+            try:
+                self._work(connection, carried_out, taken)
+                if self._failure is None and self._listeners:
+                    seen, data_version = data_version, self._data_version(connection)
+                    if seen != data_version:
+                        self._listeners.notify_all()
+            except BaseException as error:  # without this thread every later write would wait for ever
+                self._give_up(connection, error, [*carried_out, *taken])
             self._release(len(taken))
         if failpoints.ON:
             failpoints.hit("close.checkpoint")
         with contextlib.suppress(sqlite3.Error):  # what is not in the database yet stays in its log
             connection.close()
+
+    def _work(self, connection: Connection, carried_out: list[_Work], taken: list[_Work]) -> None:
+        """Commit what was carried out where it was asked for, and carry out and commit what was taken."""
+        if carried_out:
+            self._commit(connection, carried_out)
+        waiting = [work for work in taken if not work.future.cancelled()]
+        if waiting:
+            with self._settled_alike(connection, waiting):
+                self._begin(connection, waits=True)
+                for work in waiting:
+                    if not work.future.cancelled():  # else nobody waits for it any more
+                        _carry_out(connection, work)
+            self._commit(connection, waiting)
+        if self._failure is None and (carried_out or waiting):
+            self._after_commit(connection)
+
+    def _give_up(self, connection: Connection, error: BaseException, batch: list[_Work]) -> None:
+        """Note an error that came between the operations, and let it be the outcome of those that have none yet."""
+        with contextlib.suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.rollback()
+        self._note(error)
+        if self._failure is None and not isinstance(error, sqlite3.Error):
+            self._stop_writing(_BROKEN)
+        undelivered = [work for work in batch if not work.is_delivered]
+        for work in undelivered:
+            work.error = work.error or self._failure or _BROKEN
+        _deliver(undelivered)
+
+    def _stop_writing(self, failure: Unavailable) -> None:
+        self._failure = failure
+        self._on_failure()
 
     def _prepare(self, connection: Connection) -> int:
         """Make a connection ready, and return its first `_data_version`."""
@@ -220,7 +255,7 @@ class SqliteWriter:
     def _hold(self) -> list[_Work]:
         """Take the connection for the thread, with the operation that is handed over with it, if there is one."""
         with self._lock:
-            self._lock.wait_for(lambda: not self._is_held or self._handed_over)
+            self._free.wait_for(lambda: not self._is_held or self._handed_over)
             self._is_held = True
             handed_over, self._handed_over = self._handed_over, None
         return [] if handed_over is None else [handed_over]
@@ -250,15 +285,19 @@ class SqliteWriter:
     def _hand_over(self, work: _Work) -> None:
         """Let the thread commit an operation that was carried out, or do all of it."""
         with self._lock:
-            if work.is_for_thread:
+            if work.is_handed_over:
+                pass
+            elif work.is_for_thread:
+                work.is_handed_over = True
                 self._is_held = False
                 self._enqueue(work)
             else:
+                work.is_handed_over = True
                 if not work.is_complete and work.error is None:  # a signal came in between
                     work.error = Unavailable(ErrorReason.STORE_FAILED, "the operation was interrupted")
                 self._handed_over = work
                 self._queue.put(None)
-            self._lock.notify_all()
+            self._free.notify_all()
 
     @staticmethod
     def _data_version(connection: Connection) -> int:
@@ -320,13 +359,9 @@ class SqliteWriter:
         """Log an error of the database, and stop writing if it leaves unknown what is on disk."""
         if self._failure is not None:
             return
-        if is_disk_failure(error):
-            self._failure = Unavailable(
-                ErrorReason.STORE_FAILED, "the disk failed: nothing is written until the database is opened again"
-            )
         log.error("the database could not be written: %s", error)
-        if self._failure is not None:
-            self._on_failure()
+        if is_disk_failure(error):
+            self._stop_writing(_DISK_FAILED)
 
 
 def _carry_out(connection: Connection, work: _Work, *, brief: bool = False) -> None:
@@ -357,6 +392,7 @@ def _deliver(batch: list[_Work]) -> None:
         failpoints.hit("deliver.begin")
     by_loop: dict[asyncio.AbstractEventLoop, list[_Work]] = {}
     for work in batch:
+        work.is_delivered = True
         by_loop.setdefault(work.loop, []).append(work)
     for loop, settled in by_loop.items():
         try:

@@ -46,15 +46,18 @@ class PipelineService(PipelineServiceServicer):
         try:
             ends: set[asyncio.Future[Any]] = {reading, ending, calls.refused}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            error = reading.exception() if reading.done() else None
+            is_read = reading.done()
+            error = reading.exception() if is_read else None
             if error is not None and not isinstance(error, Unauthenticated):
                 raise error
-            await calls.finish()  # what was begun was allowed
+            reading.cancel()
+            await asyncio.wait({reading})
+            await calls.finish()  # what was begun is answered
             if calls.refused.done():
                 raise calls.refused.result()
             if error is not None:
                 raise error
-            if not reading.done():
+            if not is_read:
                 raise stopping()
         finally:
             reading.cancel()
