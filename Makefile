@@ -6,6 +6,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PROTOS := $(wildcard protos/turntree/v1/*.proto)
 CLIENTS := $(notdir $(patsubst %/Makefile,%,$(wildcard clients/*/Makefile)))
+PACKAGED := java rust typescript
 MEASURED := $(patsubst clients/%/conformance/bench,%,$(wildcard clients/*/conformance/bench))
 # Builds that go on at the same time print one after another, where make can do that.
 IN_ORDER := $(if $(filter output-sync,$(.FEATURES)),--output-sync=recurse)
@@ -94,6 +95,19 @@ bench-%: $(READY)
 .venv/bench: $(READY)
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --constraint constraints.txt --group bench
 	@touch $@
+
+.PHONY: packages
+packages: $(READY) $(PACKAGED:%=package-%) ## Build what is published, from nothing, and use it as others get it
+	rm -rf dist
+	for project in clients/python server; do $(BIN)/uv build --quiet --out-dir dist/packages $$project || exit; done
+	$(BIN)/uv venv --quiet --python $(BIN)/python dist/venv
+	VIRTUAL_ENV=dist/venv $(BIN)/uv pip install --quiet --constraint constraints.txt dist/packages/*.whl
+	@for package in turntree turntree_server; do \
+		cmp LICENSE dist/venv/lib/python*/site-packages/$$package-*.dist-info/licenses/LICENSE || exit; done
+	dist/venv/bin/turntree --version
+
+package-%:
+	@MAKEFLAGS= clients/with-toolchain $* $(MAKE) --no-print-directory -C clients/$* package
 
 .PHONY: constraints
 constraints: ## Pin the newest versions of everything that is installed

@@ -8,7 +8,7 @@ import { closed, fromConnectError, invalid, TurntreeError } from "./errors.js";
 import { Broken, NotCarried, Pipeline } from "./pipeline.js";
 import { newRequestId } from "./request-ids.js";
 import { Retries, RETRY_MS_DEFAULT, RetryBudget } from "./retries.js";
-import { authorization, isFresh, NoToken, type Token } from "./token.js";
+import { type Authorization, authorization, isFresh, type Token } from "./token.js";
 
 const TIMEOUT_MS_DEFAULT = 30_000;
 const DELAY_MS_MAX = 1_000;
@@ -19,7 +19,10 @@ export interface ClientOptions {
   /** Who the client is; by default the environment's `TURNTREE_TOKEN`, if there is one. */
   token?: Token;
 
-  /** How long a call may take, its retries included, in milliseconds; by default 30,000. Streams have no limit. */
+  /**
+   * How long a call may take, its retries included, in milliseconds; by default 30,000. Streams have no limit, but a token
+   * for one may take no longer.
+   */
   timeoutMs?: number;
 
   /** How long a call that finds no server is tried again, in milliseconds; by default 8,000. */
@@ -41,26 +44,28 @@ export class Calls {
   readonly #connection: Connection;
   readonly #transport: Transport;
   readonly #pipeline: Pipeline;
-  readonly #authorization: () => Promise<Record<string, string>>;
+  readonly #authorization: Authorization;
   readonly #mayRenew: boolean;
   readonly #timeoutMs: number;
   readonly #retryMs: number;
   readonly #budget = new RetryBudget();
   readonly #open = new Set<AbortController>();
-  #isClosed = false;
+  readonly #closing = new AbortController();
 
   constructor(address: string, options: ClientOptions) {
     const parsed = parseAddress(address);
     const baseUrl = `${parsed.tls === undefined ? "http" : "https"}://${parsed.target}`;
     this.#target = parsed.target;
-    const token = options.token ?? process.env.TURNTREE_TOKEN;
+    const { TURNTREE_TOKEN: set } = process.env;
+    const token = options.token ?? (set === "" ? undefined : set);
     this.#authorization = authorization(token, parsed);
     this.#mayRenew = isFresh(token);
     this.#timeoutMs = positive("timeoutMs", options.timeoutMs ?? TIMEOUT_MS_DEFAULT);
     this.#retryMs = positive("retryMs", options.retryMs ?? RETRY_MS_DEFAULT);
     this.#connection = new Connection(baseUrl, parsed.tls);
     this.#transport = createGrpcTransport({ baseUrl, sessionManager: this.#connection });
-    this.#pipeline = new Pipeline(this.#connection, this.#target, this.#authorization, DELAY_MS_MAX);
+    const closing = this.#closing.signal;
+    this.#pipeline = new Pipeline(this.#connection, this.#target, this.#authorization, DELAY_MS_MAX, closing);
   }
 
   /** Make a unary call. */
@@ -79,7 +84,6 @@ export class Calls {
           this.#budget.answered();
           return answer;
         } catch (cause) {
-          if (cause instanceof NoToken) throw cause;
           if (cause instanceof Broken) retries.goOnAt(cause.again, cause.reason);
           else await retries.pause(this.#error(cause, method.input, message), signal);
         }
@@ -99,7 +103,7 @@ export class Calls {
     } catch (cause) {
       if (!(cause instanceof NotCarried)) throw cause;
     }
-    const headers = await this.#authorization();
+    const headers = await this.#authorization(deadline - performance.now(), signal);
     const timeoutMs = Math.max(1, Math.ceil(deadline - performance.now()));
     return (await this.#transport.unary(method, signal, timeoutMs, headers, message)).message;
   }
@@ -110,7 +114,7 @@ export class Calls {
     request: MessageInitShape<I>,
     signal: AbortSignal,
   ): AsyncGenerator<MessageShape<O>> {
-    const headers = await this.#authorization();
+    const headers = await this.#authorization(this.#timeoutMs, signal);
     const reading = new AbortController();
     const leave = () => reading.abort(signal.reason);
     signal.addEventListener("abort", leave);
@@ -148,7 +152,7 @@ export class Calls {
 
   /** End every call, and the connection. */
   close(): void {
-    this.#isClosed = true;
+    this.#closing.abort();
     for (const controller of this.#open) controller.abort();
     this.#connection.abort();
   }
@@ -167,7 +171,7 @@ export class Calls {
 
   #link(signal: AbortSignal | undefined): { controller: AbortController; unlink: () => void } {
     signal?.throwIfAborted();
-    if (this.#isClosed) throw closed();
+    if (this.#closing.signal.aborted) throw closed();
     const controller = new AbortController();
     const abort = () => controller.abort(signal?.reason);
     signal?.addEventListener("abort", abort);
@@ -184,8 +188,7 @@ export class Calls {
   /** What the caller is told of an error. */
   #reason(error: unknown, signal: AbortSignal | undefined): unknown {
     if (signal?.aborted) return signal.reason;
-    if (this.#isClosed) return closed();
-    return error instanceof NoToken ? error.cause : error;
+    return this.#closing.signal.aborted ? closed() : error;
   }
 
   /** What a call failed with; what cannot be sent is the caller's fault and nobody else's. */

@@ -9,14 +9,13 @@ import { ErrorReason } from "./gen/turntree/v1/error_reason_pb.js";
 import { PipelineCallSchema, PipelineRequestSchema, PipelineResponseSchema } from "./gen/turntree/v1/pipeline_pb.js";
 import type { PipelineCall, PipelineReply } from "./gen/turntree/v1/pipeline_pb.js";
 import { errorOf, MessageStream } from "./message-stream.js";
-import { Backoff } from "./retries.js";
-import { NoToken } from "./token.js";
+import { Backoff, TIMER_MS_MAX } from "./retries.js";
+import type { Authorization } from "./token.js";
 
 const PATH = "/turntree.v1.PipelineService/Pipeline";
 const CALLS_A_MESSAGE_MAX = 64;
 const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
 const CALL_BYTES_MAX = 1024 * 1024;
-const TIMER_MS_MAX = 2 ** 31 - 1;
 
 const CASE_BY_INPUT = new Map(
   PipelineCallSchema.fields.map((field) => [
@@ -55,7 +54,8 @@ interface Call {
 export class Pipeline {
   readonly #connection: Connection;
   readonly #target: string;
-  readonly #authorization: () => Promise<Record<string, string>>;
+  readonly #authorization: Authorization;
+  readonly #closing: AbortSignal;
   readonly #backoff: Backoff;
   readonly #calls = new Map<bigint, Call>();
   readonly #unsent = new Map<bigint, Uint8Array>();
@@ -69,12 +69,14 @@ export class Pipeline {
   constructor(
     connection: Connection,
     target: string,
-    authorization: () => Promise<Record<string, string>>,
+    authorization: Authorization,
     delayMsMax: number,
+    closing: AbortSignal,
   ) {
     this.#connection = connection;
     this.#target = target;
     this.#authorization = authorization;
+    this.#closing = closing;
     this.#backoff = new Backoff(delayMsMax);
   }
 
@@ -137,9 +139,8 @@ export class Pipeline {
       const delayMs = this.#openAt - performance.now();
       if (delayMs > 0) await sleep(delayMs, undefined, { ref: false });
       if (this.#calls.size === 0) return; // all callers have left, or the client is closed
-      const headers = await Promise.race([this.#authorization(), sleep(timeoutMs, undefined, { ref: false })]);
+      const headers = await this.#authorization(timeoutMs, this.#closing);
       if (this.#calls.size === 0) return;
-      if (headers === undefined) throw new ConnectError("no token came in time", Code.Unavailable);
       this.#stream = await MessageStream.open(this.#connection, PATH, headers, {
         message: (bytes) => this.#receive(bytes),
         drained: () => this.#send(),
@@ -198,12 +199,17 @@ export class Pipeline {
   }
 
   #reason(cause: unknown): Error {
-    if (cause instanceof NoToken) return cause;
     const ended = new TurntreeError("UNAVAILABLE", ErrorReason.SERVER_STOPPING, `${this.#target}: the stream ended`);
-    const error = cause === undefined ? ended : fromConnectError(cause, this.#target);
+    if (cause === undefined) return this.#broken(ended);
+    // The token did not come in the time of the first caller; others may have more.
+    if (cause instanceof TurntreeError) return cause.code === "DEADLINE_EXCEEDED" ? this.#broken(cause) : cause;
+    const error = fromConnectError(cause, this.#target);
     this.#isUnknown = error.code === "UNIMPLEMENTED";
     if (this.#isUnknown) return new NotCarried();
-    if (error.code !== "UNAVAILABLE") return error;
+    return error.code === "UNAVAILABLE" ? this.#broken(error) : error;
+  }
+
+  #broken(error: TurntreeError): Broken {
     this.#openAt = performance.now() + Math.max(this.#backoff.next(), error.retryAfterMs ?? 0);
     return new Broken(error, this.#openAt);
   }

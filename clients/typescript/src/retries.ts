@@ -1,8 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { isRetryable, type TurntreeError } from "./errors.js";
+import { ErrorReason } from "./gen/turntree/v1/error_reason_pb.js";
 
 /** How long a call, or a stream, that finds the server unavailable is tried again, unless the client was told else. */
 export const RETRY_MS_DEFAULT = 8_000;
+
+/** A timer that is set for longer than this ends at once. */
+export const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /** Must be left of a call's time for another try, or its deadline would hide why the one before it failed. */
 const TRY_MS_MIN = 100;
@@ -109,7 +113,9 @@ export class Retries {
    * @throws The error itself, when there is to be none.
    */
   async pause(error: TurntreeError, signal: AbortSignal): Promise<void> {
-    const isExpired = error.code === "UNAUTHENTICATED" && this.#mayRenew && !this.#isRenewed;
+    // A token that was refused may have expired; where there was none to be had, there is none now.
+    const isRefused = error.code === "UNAUTHENTICATED" && error.reason === ErrorReason.CREDENTIAL_INVALID;
+    const isExpired = isRefused && this.#mayRenew && !this.#isRenewed;
     if (!isRetryable(error) && !isExpired) throw error;
     this.#isRenewed ||= isExpired;
     const now = performance.now();

@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { parseAddress } from "#turntree/address.js";
 import { TurntreeError } from "#turntree/errors.js";
-import { authorization } from "#turntree/token.js";
 import { ErrorReason } from "turntree";
 
 function isRefused(limit: RegExp) {
@@ -52,27 +51,5 @@ describe("an address", () => {
     assert.throws(() => parseAddress("turntrees://host:1?cert_file=a"), isRefused(/both/));
     assert.throws(() => parseAddress("turntrees://host:1?cafile=a"), isRefused(/without the option 'cafile'/));
     assert.throws(() => parseAddress("turntree://host:1?ca_file=a"), isRefused(/turntrees/));
-  });
-});
-
-describe("a token", () => {
-  test("is sent as a bearer token, a fresh one each time if it is a function", async () => {
-    let count = 0;
-    const headers = authorization(() => `t${++count}`, parseAddress("turntrees://host:1"));
-    assert.deepEqual(
-      [await headers(), await headers()],
-      [{ authorization: "Bearer t1" }, { authorization: "Bearer t2" }],
-    );
-    assert.deepEqual(await authorization(undefined, parseAddress("host:1"))(), {});
-  });
-
-  test("goes over a plain connection to this machine only", () => {
-    for (const host of ["localhost", "127.0.0.1", "127.1.2.3", "[::1]"]) {
-      authorization("secret", parseAddress(`${host}:1`));
-    }
-    for (const host of ["memory.example", "10.0.0.1", "localhost.example", "127.0.0.1.example", "[::2]"]) {
-      const refused = isRefused(/TLS/);
-      assert.throws(() => authorization("secret", parseAddress(`${host}:1`)), refused, host);
-    }
   });
 });

@@ -275,6 +275,19 @@ describe("a transaction", () => {
     await open("reused elsewhere").applyHistoryTransaction(append("reused", user("other")));
   });
 
+  test("that has nothing to do changes nothing, as in the SDK's own session, and takes its operation id", async () => {
+    for (const session of [open("nothing"), new MemorySession()]) {
+      await session.addItems([user("one")]);
+      for (const nothing of [append("append nothing"), swap("swap nothing", [], [])]) {
+        await session.applyHistoryTransaction(nothing);
+        await session.applyHistoryTransaction(nothing);
+      }
+      assert.deepEqual(await gists(session), ["one"]);
+      await assert.rejects(session.applyHistoryTransaction(append("append nothing", user("two"))));
+      assert.deepEqual(await gists(session), ["one"]);
+    }
+  });
+
   test("on a suffix that is not there is refused, and changes nothing", async () => {
     const session = open("mismatch");
     await session.addItems([user("one")]);

@@ -36,7 +36,7 @@ export async function applyTransaction(
   await client.updateSession({ sessionId, removeLabels, requestId: `${requestId} begins` });
   try {
     if (transaction.type === "append_items") {
-      await append(session, transaction.items, requestId);
+      if (transaction.items.length > 0) await append(session, transaction.items, requestId);
     } else {
       await replaceSuffix(session, transaction.expectedSuffix, transaction.replacement, requestId);
     }
