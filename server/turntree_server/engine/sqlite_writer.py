@@ -60,7 +60,9 @@ class _Work:
     is_for_thread: bool = False
     """Whether nothing of it was carried out there, since it would have had to wait, or takes long."""
     is_handed_over: bool = False
+    """Whether the connection was handed over with it."""
     is_delivered: bool = False
+    """Whether its outcome is on its way to whoever waits for it."""
     result: Any = None
     error: BaseException | None = field(default=None)
 
@@ -100,7 +102,7 @@ class SqliteWriter:
         self._failure: Unavailable | None = None
         self._on_failure: Callable[[], None] = lambda: None
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
-        self._lock = threading.Lock()  # as a context manager it is C, which no signal interrupts; a Condition is not
+        self._lock = threading.Lock()  # entered and left without a line of Python, where a signal could come in between
         self._free = threading.Condition(self._lock)
         self._closed = False
         self._is_held = True
@@ -285,18 +287,16 @@ class SqliteWriter:
     def _hand_over(self, work: _Work) -> None:
         """Let the thread commit an operation that was carried out, or do all of it."""
         with self._lock:
-            if work.is_handed_over:
-                pass
-            elif work.is_for_thread:
+            if not work.is_handed_over:
                 work.is_handed_over = True
-                self._is_held = False
-                self._enqueue(work)
-            else:
-                work.is_handed_over = True
-                if not work.is_complete and work.error is None:  # a signal came in between
-                    work.error = Unavailable(ErrorReason.STORE_FAILED, "the operation was interrupted")
-                self._handed_over = work
-                self._queue.put(None)
+                if work.is_for_thread:
+                    self._is_held = False
+                    self._enqueue(work)
+                else:
+                    if not work.is_complete and work.error is None:  # a signal came in between
+                        work.error = Unavailable(ErrorReason.STORE_FAILED, "the operation was interrupted")
+                    self._handed_over = work
+                    self._queue.put(None)
             self._free.notify_all()
 
     @staticmethod
