@@ -43,9 +43,9 @@ const (
 //
 // Every method fails with an [*Error]. Beyond the reasons that the call lists, its codes are InvalidArgument when a field
 // breaks its rule, with the facts field, value and limit; Unauthenticated and PermissionDenied when the server asks for
-// another credential; Unavailable when no server answered and DeadlineExceeded when none did in time: a mutation may have
-// happened then, and is safe to repeat with the same request_id; ResourceExhausted when a limit of the server was
-// reached; Internal for a fault in turntree itself.
+// another credential; Unavailable when no server answered, or the client was closed, and DeadlineExceeded when none did in
+// time: a mutation may have happened then, and is safe to repeat with the same request_id; ResourceExhausted when a limit
+// of the server was reached; Internal for a fault in turntree itself.
 type Client struct {
 	options  options
 	target   string
@@ -186,14 +186,16 @@ func (c *Client) unary(
 		ctx = bounded
 	}
 	message := named(request.(proto.Message))
-	retries := newRetries(c.budget, c.options.retryFor, callDelayMax)
+	retries := newRetries(c.life, c.budget, c.options.retryFor, callDelayMax)
 	mayRenew := c.options.isRenewed
 	for {
 		failure := c.attempt(ctx, func() error {
 			if err := c.pipeline.call(ctx, message, reply.(proto.Message)); !errors.Is(err, errAlone) {
 				return err
 			}
-			ready, err := authorized(ctx, c.options.token)
+			living, cancel := c.living(ctx)
+			defer cancel()
+			ready, err := authorized(living, c.options.token)
 			if err != nil {
 				return err
 			}
@@ -201,9 +203,6 @@ func (c *Client) unary(
 		})
 		if failure == nil {
 			return nil
-		}
-		if c.life.Err() != nil {
-			return failure
 		}
 		if mayRenew && failure.Code == codes.Unauthenticated && !failure.again.IsZero() && hasTime(ctx, time.Now()) {
 			mayRenew = false
@@ -242,8 +241,17 @@ func (c *Client) failure(ctx context.Context, err error) *Error {
 	failure := fromRPC(ctx, err, c.target)
 	if failure.isAnswered {
 		c.budget.answered()
+	} else if c.life.Err() != nil && ctx.Err() == nil {
+		return closed()
 	}
 	return failure
+}
+
+// living is a context that ends with the client, too.
+func (c *Client) living(ctx context.Context) (context.Context, context.CancelFunc) {
+	living, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.life, cancel)
+	return living, func() { stop(); cancel() }
 }
 
 // named gives a mutation without a name one of its own, and leaves the caller's message as it is.

@@ -93,6 +93,11 @@ func stopped(ctx context.Context) *Error {
 	}
 }
 
+// closed is the error of what is still asked of a client that was closed.
+func closed() *Error {
+	return &Error{Code: codes.Unavailable, Reason: ReasonServerStopping, Message: "the client is closed"}
+}
+
 // fromRPC is the error that a server sent, or the one that describes why there was no answer from it.
 func fromRPC(ctx context.Context, err error, target string) *Error {
 	var lost *streamLost

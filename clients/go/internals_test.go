@@ -100,7 +100,7 @@ func tries(ctx context.Context, retries *retries) (count int, elapsed time.Durat
 // Tries go on for the time that is set and no longer, with waits that grow; a success gives all the time again.
 func TestRetriesForATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		retries := newRetries(newBudget(), 8*time.Second, callDelayMax)
+		retries := newRetries(t.Context(), newBudget(), 8*time.Second, callDelayMax)
 		for range 2 {
 			count, elapsed := tries(t.Context(), retries)
 			if count < 8 || count > 20 || elapsed < 6*time.Second || elapsed >= 8*time.Second {
@@ -121,7 +121,7 @@ func TestRetriesWithinTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 100 {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-			_, elapsed := tries(ctx, newRetries(newBudget(), 8*time.Second, callDelayMax))
+			_, elapsed := tries(ctx, newRetries(t.Context(), newBudget(), 8*time.Second, callDelayMax))
 			cancel()
 			if elapsed > 900*time.Millisecond {
 				t.Errorf("%v", elapsed)
@@ -130,7 +130,7 @@ func TestRetriesWithinTheContext(t *testing.T) {
 		for wait, isTried := range map[time.Duration]bool{899 * time.Millisecond: true, 901 * time.Millisecond: false} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			lost := &Error{Code: codes.Unavailable, again: time.Now().Add(wait)} // with its stream
-			failure := newRetries(newBudget(), 8*time.Second, callDelayMax).pause(ctx, lost)
+			failure := newRetries(t.Context(), newBudget(), 8*time.Second, callDelayMax).pause(ctx, lost)
 			cancel()
 			if isTried && failure != nil || !isTried && failure != lost {
 				t.Errorf("after %v: %v", wait, failure)
@@ -138,9 +138,26 @@ func TestRetriesWithinTheContext(t *testing.T) {
 		}
 		cancelled, stop := context.WithCancel(t.Context())
 		stop()
-		failure := newRetries(newBudget(), 8*time.Second, callDelayMax).pause(cancelled, unavailable())
+		failure := newRetries(t.Context(), newBudget(), 8*time.Second, callDelayMax).pause(cancelled, unavailable())
 		if !errors.Is(failure, context.Canceled) {
 			t.Errorf("%v", failure)
+		}
+	})
+}
+
+// A wait ends when the client is closed, and there is no other try.
+func TestRetriesOfAClosedClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		life, end := context.WithCancel(t.Context())
+		retries := newRetries(life, newBudget(), 8*time.Second, callDelayMax)
+		begin := time.Now()
+		time.AfterFunc(2*time.Second, end)
+		limited := &Error{Code: codes.ResourceExhausted, RetryAfter: 4 * time.Second}
+		if failure := retries.pause(t.Context(), limited); !errors.Is(failure, ReasonServerStopping) {
+			t.Errorf("%v", failure)
+		}
+		if elapsed := time.Since(begin); elapsed != 2*time.Second {
+			t.Errorf("%v", elapsed)
 		}
 	})
 }
@@ -165,7 +182,7 @@ func TestRetriesWithinTheBudget(t *testing.T) {
 		if !reflect.DeepEqual(counts, []int{100, 1, 1}) {
 			t.Errorf("%v", counts)
 		}
-		endless := newRetries(budget, 0, streamDelayMax)
+		endless := newRetries(t.Context(), budget, 0, streamDelayMax)
 		endless.endless = true
 		if failure := endless.pause(t.Context(), unavailable()); failure != nil {
 			t.Errorf("%v", failure)
@@ -176,7 +193,7 @@ func TestRetriesWithinTheBudget(t *testing.T) {
 // A wait is at least as long as the server asks for, and what is not to be retried is not.
 func TestRetriesAsAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		retries := newRetries(newBudget(), 8*time.Second, callDelayMax)
+		retries := newRetries(t.Context(), newBudget(), 8*time.Second, callDelayMax)
 		if retries.pause(t.Context(), &Error{Code: codes.ResourceExhausted}) == nil {
 			t.Error("it is retried")
 		}

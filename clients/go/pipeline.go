@@ -162,7 +162,7 @@ func (p *pipeline) begin(call *turntreepb.PipelineCall) (*callStream, <-chan ans
 	defer p.mutex.Unlock()
 	switch {
 	case p.life.Err() != nil:
-		return nil, nil, status.Error(codes.Canceled, "the client is closed")
+		return nil, nil, closed()
 	case p.isUnknown:
 		return nil, nil, errAlone
 	case p.current == nil && p.lost != nil && time.Now().Before(p.lost.again):

@@ -49,7 +49,7 @@ func secure(ctx context.Context) error {
 `
 
 // The examples of the README compile, run, and print what it says. They follow each other in one function; those of the
-// section on TLS, which need another server, in a second one.
+// section on TLS, which need another server, in a second one. Their module is made as the section on Install says.
 func TestReadme(t *testing.T) {
 	readme := string(must(os.ReadFile("README.md"))(t))
 	var imports, plain, secure strings.Builder
@@ -84,13 +84,46 @@ func TestReadme(t *testing.T) {
 		equal(t, strings.Contains(source, written), true)
 		source = strings.ReplaceAll(source, written, real)
 	}
-	path := filepath.Join(t.TempDir(), "main.go")
-	if err := os.WriteFile(path, []byte(source), 0o600); err != nil {
+	asInstalled(t, source, install(readme), "run", ".")
+}
+
+// Who needs the client alone installs it without the line of the adapter.
+func TestInstallOfTheClient(t *testing.T) {
+	var lines []string
+	for _, line := range install(string(must(os.ReadFile("README.md"))(t))) {
+		if !strings.Contains(line, "openaiagents") {
+			lines = append(lines, line)
+		}
+	}
+	equal(t, len(lines), 2)
+	source := "package main\n\nimport _ \"turntree\"\n\nfunc main() {}\n"
+	asInstalled(t, source, lines, "build", "./...")
+}
+
+// install is what the README's section on it says to do.
+func install(readme string) []string {
+	block := regexp.MustCompile("(?ms)^## Install$.*?^```sh\n(.*?)\n```").FindStringSubmatch(readme)
+	return strings.Split(block[1], "\n")
+}
+
+// asInstalled makes a module of a program, elsewhere, installs there what it needs, and has Go do something with it.
+func asInstalled(t *testing.T, source string, lines []string, command ...string) {
+	t.Helper()
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "main.go"), []byte(source), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run := exec.Command("go", "run", path)
-	run.Dir = "openaiagents" // the module that sees all of them
-	if output, err := run.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, output)
+	here := must(os.Getwd())(t)
+	steps := [][]string{{"go", "mod", "init", "example"}}
+	for _, line := range lines {
+		steps = append(steps, strings.Fields(strings.ReplaceAll(line, "path/to/clients/go", here)))
+	}
+	for _, step := range append(steps, append([]string{"go"}, command...)) {
+		run := exec.Command(step[0], step[1:]...)
+		run.Dir = folder
+		run.Env = append(os.Environ(), "GOPROXY=off", "GOSUMDB=off") // all that it needs, the client needs too
+		if output, err := run.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v: %s", step, err, output)
+		}
 	}
 }

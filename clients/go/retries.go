@@ -70,6 +70,7 @@ func (g *growing) wait() time.Duration {
 
 // retries says whether and when something that failed is tried again.
 type retries struct {
+	life     context.Context // of the client
 	budget   *budget
 	retryFor time.Duration
 	waits    growing
@@ -77,8 +78,8 @@ type retries struct {
 	endless  bool      // once true, it goes on for ever, whatever the budget
 }
 
-func newRetries(budget *budget, retryFor, delayMax time.Duration) *retries {
-	return &retries{budget: budget, retryFor: retryFor, waits: growing{next: delayMin, max: delayMax}}
+func newRetries(life context.Context, budget *budget, retryFor, delayMax time.Duration) *retries {
+	return &retries{life: life, budget: budget, retryFor: retryFor, waits: growing{next: delayMin, max: delayMax}}
 }
 
 // succeeded notes that it goes on: the next failure is a first one again.
@@ -123,6 +124,8 @@ func (r *retries) pause(ctx context.Context, failure *Error) *Error {
 		return nil
 	case <-ctx.Done():
 		return stopped(ctx)
+	case <-r.life.Done():
+		return closed()
 	}
 }
 

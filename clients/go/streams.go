@@ -40,7 +40,7 @@ func (c *Client) StreamTurns(
 // Watch follows a branch: its state by cursor first, then a delta for every change.
 //
 // It never ends by itself. Once it has begun, it goes on whenever it is cut, however long the server is away, and reports
-// no change twice. It fails when the server refuses it, and when its context ends.
+// no change twice. It fails when the server refuses it, and when its context ends or the client is closed.
 func (c *Client) Watch(
 	ctx context.Context, request *turntreepb.WatchRequest,
 ) iter.Seq2[*turntreepb.WatchResponse, error] {
@@ -81,10 +81,8 @@ func resuming[Request any, Response any](
 	begin func() reader[Request, *Response],
 ) iter.Seq2[*Response, error] {
 	return func(yield func(*Response, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
 		reading := begin()
-		retries := newRetries(c.budget, c.options.retryFor, streamDelayMax)
+		retries := newRetries(c.life, c.budget, c.options.retryFor, streamDelayMax)
 		var cut *Error
 		for {
 			lost, goesOn := readOnce(ctx, c, open, reading, retries, cut, yield)
@@ -121,9 +119,9 @@ func readOnce[Request any, Response any](
 	cut *Error,
 	yield func(*Response, error) bool,
 ) (lost *Error, goesOn bool) {
-	ctx, cancel := context.WithCancel(ctx)
+	living, cancel := c.living(ctx)
 	defer cancel()
-	stream, err := open(ctx, reading.request())
+	stream, err := open(living, reading.request())
 	if err != nil {
 		return c.failure(ctx, err), true
 	}

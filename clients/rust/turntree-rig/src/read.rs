@@ -2,8 +2,8 @@
 
 use rig_core::completion::Message;
 use rig_core::message::{
-    AssistantContent, AssistantMessage, CallId, DocumentSourceKind, Image, ImageDetail, ImageMediaType, MimeType,
-    Opaque, ToolCall, ToolFunction, ToolName, ToolResult, ToolResultContent, UserContent,
+    AssistantContent, AssistantMessage, CallId, Document, DocumentSourceKind, Image, ImageDetail, MimeType, Opaque,
+    ToolCall, ToolFunction, ToolName, ToolResult, ToolResultContent, UserContent,
 };
 use serde_json::Value;
 use turntree::ItemWithNative;
@@ -145,7 +145,7 @@ fn result_content(output: &Value) -> Vec<ToolResultContent> {
             .iter()
             .map(|part| match image(part) {
                 Some(image) => ToolResultContent::Image(image),
-                None => ToolResultContent::text(text(&part["text"])),
+                None => ToolResultContent::text(part_text(part)),
             })
             .collect(),
         other => vec![ToolResultContent::text(other.to_string())],
@@ -154,14 +154,18 @@ fn result_content(output: &Value) -> Vec<ToolResultContent> {
 
 fn user_content(content: &Value) -> Vec<UserContent> {
     match content.as_array() {
-        Some(parts) => parts
-            .iter()
-            .map(|part| match image(part) {
-                Some(image) => UserContent::Image(image),
-                None => UserContent::text(text(&part["text"])),
-            })
-            .collect(),
+        Some(parts) => parts.iter().map(user_part).collect(),
         None => vec![UserContent::text(text(content))],
+    }
+}
+
+fn user_part(part: &Value) -> UserContent {
+    if let Some(image) = image(part) {
+        UserContent::Image(image)
+    } else if let Some(document) = document(part) {
+        UserContent::Document(document)
+    } else {
+        UserContent::text(part_text(part))
     }
 }
 
@@ -179,18 +183,42 @@ fn image(part: &Value) -> Option<Image> {
     Some(Image { data, media_type, detail, native: None })
 }
 
-/// The data of an image that stands in its own URL.
-fn embedded(url: &str) -> Option<(DocumentSourceKind, Option<ImageMediaType>)> {
+/// The document of a part, if it is a file that rig has a source and a type for.
+fn document(part: &Value) -> Option<Document> {
+    if part["type"] != "input_file" {
+        return None;
+    }
+    let (data, media_type) = if let Some(data) = part["file_data"].as_str() {
+        embedded(data)?
+    } else if let Some(url) = part["file_url"].as_str() {
+        (DocumentSourceKind::url(url), None)
+    } else {
+        (DocumentSourceKind::file_id(part["file_id"].as_str()?), None)
+    };
+    Some(Document { data, media_type, additional_params: None })
+}
+
+/// The data that stands in its own URL.
+fn embedded<M: MimeType>(url: &str) -> Option<(DocumentSourceKind, Option<M>)> {
     let (media_type, data) = url.strip_prefix("data:")?.split_once(";base64,")?;
-    Some((DocumentSourceKind::base64(data), Some(ImageMediaType::from_mime_type(media_type)?)))
+    Some((DocumentSourceKind::base64(data), Some(M::from_mime_type(media_type)?)))
 }
 
 /// The text of a content, which is a text or a list of parts.
 fn plain_text(content: &Value) -> String {
     match content.as_array() {
-        Some(parts) => parts.iter().map(|part| text(&part["text"])).collect(),
+        Some(parts) => parts.iter().map(part_text).collect(),
         None => text(content).to_owned(),
     }
+}
+
+/// The text of a part; for one that has none, its type in brackets.
+fn part_text(part: &Value) -> String {
+    let Value::Object(_) = part else {
+        return part.as_str().map_or_else(|| part.to_string(), str::to_owned);
+    };
+    let key = if part["type"] == "refusal" { "refusal" } else { "text" };
+    part[key].as_str().map_or_else(|| format!("[{}]", text(&part["type"])), str::to_owned)
 }
 
 fn text(value: &Value) -> &str {
@@ -199,6 +227,7 @@ fn text(value: &Value) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use rig_core::message::ImageMediaType;
     use serde_json::json;
 
     use super::*;

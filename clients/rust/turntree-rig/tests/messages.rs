@@ -3,8 +3,9 @@
 use rig_core::completion::Message;
 use rig_core::memory::ConversationMemory;
 use rig_core::message::{
-    AssistantContent, AssistantMessage, CallId, DocumentMediaType, ImageDetail, ImageMediaType, LocalCallId, Opaque,
-    Origin, Reasoning, StopReason, ToolCall, ToolFunction, ToolName, ToolResultContent, UserContent,
+    AssistantContent, AssistantMessage, CallId, Document, DocumentMediaType, DocumentSourceKind, ImageDetail,
+    ImageMediaType, LocalCallId, Opaque, Origin, Reasoning, StopReason, ToolCall, ToolFunction, ToolName,
+    ToolResultContent, UserContent,
 };
 use serde_json::{Value, json};
 use turntree::v1::{PopItemRequest, StreamItemsRequest};
@@ -113,6 +114,59 @@ async fn natives_where_needed() {
         let item: Value = serde_json::from_slice(&item.item).unwrap();
         assert!(item.as_object().unwrap().keys().all(|key| known.contains(&key.as_str())), "{item}");
     }
+}
+
+/// Parts of other writers that are neither text nor image are shown: a file as rig's document, a refusal by its text, and
+/// what rig has no part for by its type.
+#[tokio::test]
+async fn parts_of_other_writers() {
+    let server = Server::start();
+    let memory = memory(&server).await;
+    let file = |key: &str, value: &str| json!({"type": "input_file", "filename": "a.pdf", key: value});
+    let sheet = "data:application/vnd.ms-excel;base64,aGk=";
+    let audio = json!({"type": "input_audio", "input_audio": {"data": "aGk=", "format": "wav"}});
+    let question = json!([
+        file("file_data", "data:application/pdf;base64,aGk="),
+        file("file_data", "data:text/csv;base64,aGk="),
+        file("file_data", sheet),
+        file("file_url", "https://example.com/a.pdf"),
+        file("file_id", "file_1"),
+        {"type": "input_file"},
+        audio,
+        {"type": "input_image"},
+        "bare",
+    ]);
+    let output = json!([file("file_id", "file_1"), {"type": "input_text", "text": "done"}, {"type": "input_audio"}]);
+    let items = [
+        json!({"role": "user", "content": question}),
+        json!({"type": "function_call_output", "call_id": "c1", "output": output}),
+        json!({"role": "assistant", "content": [
+            {"type": "output_text", "text": "No: "}, {"type": "refusal", "refusal": "I cannot."}, {"type": "output_audio"},
+        ]}),
+    ];
+    let items = items.iter().map(|item| serde_json::to_vec(item).unwrap()).collect();
+    memory.session(CONVERSATION).add_items(items).await.unwrap();
+
+    let document = |data, media_type| UserContent::Document(Document { data, media_type, additional_params: None });
+    let result = vec!["[input_file]", "done", "[input_audio]"].into_iter().map(ToolResultContent::text).collect();
+    let expected = [
+        Message::User {
+            content: vec![
+                document(DocumentSourceKind::base64("aGk="), Some(DocumentMediaType::PDF)),
+                document(DocumentSourceKind::base64("aGk="), Some(DocumentMediaType::CSV)),
+                UserContent::text("[input_file]"),
+                document(DocumentSourceKind::url("https://example.com/a.pdf"), None),
+                document(DocumentSourceKind::file_id("file_1"), None),
+                UserContent::text("[input_file]"),
+                UserContent::text("[input_audio]"),
+                UserContent::text("[input_image]"),
+                UserContent::text("bare"),
+            ],
+        },
+        Message::User { content: vec![UserContent::tool_result(CallId::from_wire("c1"), name("unknown"), result)] },
+        Message::assistant("No: I cannot.[output_audio]"),
+    ];
+    assert_eq!(memory.load(&CONVERSATION.into()).await.unwrap(), expected);
 }
 
 /// When a part of a message was removed, the rest of it is still read, from the items.
