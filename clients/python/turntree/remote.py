@@ -193,12 +193,21 @@ class RemoteStore(Store):
         return response
 
     async def _stream(self, method: Callable[..., Any], request: Any) -> AsyncGenerator[Any, None]:
-        """The responses of a streaming call, which ends when its reader leaves it or the store is closed."""
+        """The responses of a streaming call, which ends when its reader leaves it or the store is closed.
+
+        gRPC never frees a message that comes while its reader is being cancelled. So it is the call that is cancelled
+        here, and the read comes to its end.
+        """
         streams = self._connection().streams
         call = method(request, metadata=await self._credentials.metadata())
         streams.add(call)
+        reading: asyncio.Task[Any] | None = None
         try:
-            async for response in call:
+            while True:
+                reading = asyncio.create_task(call.read())
+                response = await asyncio.shield(reading)
+                if response is grpc.aio.EOF:
+                    return
                 yield response
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error, self.target) from None
@@ -209,6 +218,9 @@ class RemoteStore(Store):
         finally:
             call.cancel()
             streams.discard(call)
+            if reading is not None:
+                await asyncio.wait({reading})
+                reading.cancelled() or reading.exception()  # which whoever left no longer wants to know
 
     def _was_cut(self) -> bool:
         """Whether a call was cancelled because the store was closed, and not because its caller was."""
