@@ -200,6 +200,17 @@ def test_a_restore_of_a_damaged_copy(db: Path, tmp_path: Path) -> None:
     assert state(tmp_path) == before
 
 
+# Why a file could not be read or written
+
+
+def test_a_file_that_is_locked(db: Path) -> None:
+    """A file that another program keeps from being read is named, with that reason."""
+    with closing(sqlite3.connect(db, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        assert_refused(run("verify", db), f"cannot open {db}: ", "locked")
+
+
 # Verify
 
 BREAKS = {
