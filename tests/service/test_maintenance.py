@@ -7,9 +7,11 @@ import errno
 import hashlib
 import os
 import shutil
+import signal
 import sqlite3 as pythons_sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -274,6 +276,29 @@ def test_a_file_system_without_hard_links(db: Path, tmp_path: Path, monkeypatch:
         backup(str(db), str(tmp_path / "late.db"))
     assert (tmp_path / "late.db").read_bytes() == b"dear to somebody"
     assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_command_in_good_order(number: signal.Signals, db: Path, tmp_path: Path) -> None:
+    """A backup that is told to end leaves nothing behind, and says in one line why it ended."""
+    with closing(sqlite3.connect(db, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        before = state(tmp_path)
+        other.execute("BEGIN EXCLUSIVE")  # so that the backup waits
+        command: list[str | Path] = [COMMAND, "backup", tmp_path / "copy.db", "--db", db]
+        was = signal.signal(number, signal.SIG_DFL)  # what the tests ignore would be ignored by the command too
+        try:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        finally:
+            signal.signal(number, was)
+        with process:
+            while not list(tmp_path.glob("copy.db.*.part")):
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(number)
+            said = process.communicate(timeout=WITHIN_S)
+    assert (process.returncode, *said) == (128 + number, "", f"turntree: ended by {number.name}\n")
+    assert state(tmp_path) == before
 
 
 # Why a file could not be read or written

@@ -14,6 +14,7 @@ from turntree_server.engine.refusals import DatabaseInUse, DatabaseMissing, requ
 from turntree_server.engine.server_lock import ServerLock
 from turntree_server.engine.sqlite_driver import (
     is_disk_failure,
+    let_signals_in,
     primary_code,
     reading,
     sqlite3,
@@ -21,6 +22,7 @@ from turntree_server.engine.sqlite_driver import (
 from turntree_server.engine.verify import verify
 
 _BUSY_TIMEOUT_S = 5.0
+_PAGES_AT_ONCE = 1_000
 
 
 class CannotCreate(Exception):
@@ -140,7 +142,7 @@ def _copy(source: str, copy: str, path: str) -> None:
             original.execute("SELECT 1 FROM sqlite_master").fetchone()
             with closing(sqlite3.connect(copy, isolation_level=None)) as writing:
                 writing.execute("PRAGMA synchronous = OFF")  # it is synchronised below, before it has its name
-                original.backup(writing)
+                original.backup(writing, pages=_PAGES_AT_ONCE, progress=let_signals_in)
                 # One file, without a log beside it, until it is served.
                 writing.execute("PRAGMA journal_mode = DELETE")
     except sqlite3.Error as error:
