@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from turntree.errors import ResourceExhausted, Unavailable
+from turntree.errors import TurntreeError
 from turntree.limits import invalid
 from turntree.v1 import branch_pb2, pipeline_pb2, session_pb2, turn_pb2, usage_pb2
 from turntree.v1.branch_pb2_grpc import add_BranchServiceServicer_to_server
@@ -30,10 +30,9 @@ from turntree_server.access.caller import check_namespace
 from turntree_server.access.keys import KeyRing
 from turntree_server.access.load import Load
 from turntree_server.access.signed_tokens import SignedTokens
-from turntree_server.engine.refusals import DatabaseRefused
+from turntree_server.engine.refusals import DiskFailed, refusal
 from turntree_server.engine.server_lock import ServerLock
 from turntree_server.engine.sqlite import IN_MEMORY, SqliteEngine
-from turntree_server.engine.sqlite_driver import is_disk_failure
 from turntree_server.local_store import LocalStore
 from turntree_server.namespaces import ManyNamespaces, Namespaces, OneNamespace
 from turntree_server.operations.quota import Quota
@@ -82,10 +81,6 @@ class AddressInUse(Exception):
     """The server cannot listen on its address."""
 
 
-class DiskFailed(Exception):
-    """The disk failed under a server, which stopped; nothing that it acknowledged is lost."""
-
-
 def _namespaces(settings: Settings, when_failed: Callable[[], None]) -> Namespaces:
     """What a server serves. Nothing is opened or made yet."""
 
@@ -120,19 +115,13 @@ def _namespaces(settings: Settings, when_failed: Callable[[], None]) -> Namespac
 
 
 async def _start(engine: SqliteEngine) -> None:
-    """Start an engine. Whoever starts the server may read what no client may: the database library's own words."""
+    """Start an engine. Whoever starts the server is told what no client may read."""
     try:
         await engine.start()
-    except ResourceExhausted as error:
-        raise ResourceExhausted(error.reason, f"cannot open {engine.path}: {error.message}") from error
-    except Unavailable as error:
-        if isinstance(error.__cause__, DatabaseRefused):
-            raise error.__cause__ from None
+    except TurntreeError as error:
         if error.__cause__ is None:
             raise
-        if is_disk_failure(error.__cause__):
-            raise DiskFailed(f"cannot open {engine.path}: {error.__cause__}: look at the disk") from error
-        raise Unavailable(error.reason, f"cannot open {engine.path}: {error.__cause__}") from error
+        raise refusal(engine.path, error.__cause__) from error
 
 
 def _load_options(load: LoadLimits) -> list[tuple[str, int]]:
@@ -199,9 +188,9 @@ class Server:
             when_failed: Called, from any thread, when a disk failed in a way that leaves open what is on it.
 
         Raises:
-            DatabaseRefused: The database must not be opened; it is not changed.
+            DatabaseRefused: The database must not or cannot be opened; if it must not, it is not changed.
             DiskFailed: The disk failed while the database was opened.
-            Unavailable: STORE_FAILED, when the database cannot be opened for another reason.
+            Unavailable: STORE_FAILED, when this process has the database open through another SQLite library.
             AddressInUse: The server cannot listen on its address.
             InvalidArgument: FIELD_INVALID, when a file that the settings name cannot be read.
         """

@@ -6,14 +6,17 @@ from enum import IntEnum
 
 from turntree.errors import TurntreeError
 
-from turntree_server.app import AddressInUse, DiskFailed
+from turntree_server.app import AddressInUse
 from turntree_server.engine.backup import CannotCreate
 from turntree_server.engine.refusals import (
     DatabaseDamaged,
+    DatabaseEmpty,
     DatabaseForeign,
     DatabaseInUse,
     DatabaseMissing,
+    DatabaseRefused,
     DatabaseTooNew,
+    DiskFailed,
 )
 
 
@@ -35,6 +38,7 @@ class ExitCode(IntEnum):
 
 _CODES: dict[type[Exception], ExitCode] = {
     DatabaseDamaged: ExitCode.DATABASE_DAMAGED,
+    DatabaseEmpty: ExitCode.DATABASE_DAMAGED,
     DatabaseMissing: ExitCode.DATABASE_MISSING,
     AddressInUse: ExitCode.ADDRESS_IN_USE,
     CannotCreate: ExitCode.CANNOT_CREATE,
@@ -42,6 +46,7 @@ _CODES: dict[type[Exception], ExitCode] = {
     DatabaseInUse: ExitCode.DATABASE_IN_USE,
     DatabaseForeign: ExitCode.DATABASE_FOREIGN,
     DatabaseTooNew: ExitCode.DATABASE_TOO_NEW,
+    DatabaseRefused: ExitCode.FAILED,
     RuntimeError: ExitCode.FAILED,
 }
 

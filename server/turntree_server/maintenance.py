@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 from turntree_server.engine.backup import backup, restore
 from turntree_server.engine.verify import verify
 from turntree_server.settings import DATABASE_DEFAULT
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def add_commands(commands: Any) -> None:
@@ -40,14 +46,53 @@ def _add_db(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _backup(arguments: argparse.Namespace) -> None:
-    held = backup(arguments.db, arguments.destination, force=arguments.force)
+    with _ended_by_signals():
+        held = backup(arguments.db, arguments.destination, force=arguments.force)
     print(f"turntree: copied {arguments.db} to {arguments.destination} ({held})")
 
 
 def _restore(arguments: argparse.Namespace) -> None:
-    held = restore(arguments.copy, arguments.db, force=arguments.force)
+    with _ended_by_signals():
+        held = restore(arguments.copy, arguments.db, force=arguments.force)
     print(f"turntree: restored {arguments.copy} to {arguments.db} ({held})")
 
 
 def _verify(arguments: argparse.Namespace) -> None:
-    print(f"turntree: {arguments.file} is sound ({verify(arguments.file)})")
+    with _ended_by_signals():
+        held = verify(arguments.file)
+    print(f"turntree: {arguments.file} is sound ({held})")
+
+
+class _Ended(BaseException):
+    """A signal tells the command to end."""
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let a signal end a command in good order: what it made for a while is taken away, and a line says why it ended.
+
+    A second signal ends it at once.
+    """
+    received: list[signal.Signals] = []
+
+    def end(number: int, frame: object) -> NoReturn:
+        received.append(signal.Signals(number))
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
+        raise _Ended
+
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    except BaseException:
+        if not received:
+            raise
+        # Whatever was raised: the database library makes an error of its own of one that is raised within it.
+        print(f"turntree: ended by {received[0].name}", file=sys.stderr)
+        sys.exit(128 + received[0])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -139,6 +139,28 @@ async def test_a_start_on_a_disk_without_room(was_killed: bool, tmp_path: Path) 
         await ledger.assert_kept(server.db)
 
 
+async def test_a_copy_without_room(tmp_path: Path) -> None:
+    """A copy that does not fit on its disk is refused with the name of the copy and the reason, and is gone again."""
+    db, copy = tmp_path / "conversations.db", tmp_path / "copy.db"
+    server = ServerProcess.start(db)
+    ledger = Ledger()
+    await ledger.write(server.address, ["a"], 20)
+    server.stop()
+    assert run(COMMAND, "backup", copy, "--db", db).returncode == ExitCode.OK
+    with small_disk(tmp_path / "disk", 128 * KIB) as disk:
+        (disk / "conversations.db").touch()
+        for command in (
+            ("backup", disk / "copy.db", "--db", db),
+            ("restore", copy, "--db", disk / "conversations.db", "--force"),
+        ):
+            ended = run(COMMAND, *command)
+            assert ended.returncode == ExitCode.CANNOT_CREATE, ended
+            assert ended.stderr.startswith(f"turntree: cannot write {disk}/"), ended
+            assert ended.stderr.endswith(": database or disk is full\n"), ended
+            assert [(file.name, file.stat().st_size) for file in disk.iterdir()] == [("conversations.db", 0)]
+    await ledger.assert_kept(db)
+
+
 async def test_no_room_for_the_index_of_the_log(tmp_path: Path) -> None:
     """Where the log is written and its index cannot grow, nobody knows what a restart will find: the server leaves."""
     require_strace()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
+import shutil
+import signal
 import sqlite3 as pythons_sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -18,11 +22,12 @@ from pysqlite3 import dbapi2 as sqlite3
 from turntree.errors import ErrorReason, Unavailable
 from turntree.model import AfterTurn, BranchPointer, Usage
 from turntree.remote import RemoteStore
+from turntree_server.engine.backup import CannotCreate, backup
 from turntree_server.engine.migrate import all_migrations
 from turntree_server.exit_codes import ExitCode
 
 from tests.docs.pages import REFERENCE, table
-from tests.service.test_process import assert_refused, run
+from tests.service.test_process import COMMAND, WITHIN_S, assert_refused, run
 from tests.support.database import dump
 from tests.support.items import assistant, function_call, function_output, turns, user
 from tests.support.reading import items_of
@@ -198,6 +203,234 @@ def test_a_restore_of_a_damaged_copy(db: Path, tmp_path: Path) -> None:
     missing = run("restore", tmp_path / "none.db", "--db", db, "--force")
     assert_refused(missing, "there is no such file", code=ExitCode.DATABASE_MISSING)
     assert state(tmp_path) == before
+
+
+async def test_a_backup_beside_an_old_log(db: Path, tmp_path: Path) -> None:
+    """A log that is left beside the name of the copy, with its database or alone, never becomes part of the copy."""
+    copy = tmp_path / "copy.db"
+    old = ServerProcess.start(copy)
+    async with RemoteStore(old.address) as store:
+        await store.add_items("s", [user("only in the old log")])
+    old.kill()
+    log = (tmp_path / "copy.db-wal").read_bytes()
+    assert run("backup", copy, "--db", db, "--force").returncode == 0
+    assert not {"copy.db-wal", "copy.db-shm"} & state(tmp_path).keys()
+    assert dump(copy) == dump(db)
+    copy.unlink()
+    (tmp_path / "copy.db-wal").write_bytes(log)
+    assert run("backup", copy, "--db", db).returncode == 0
+    assert "copy.db-wal" not in state(tmp_path)
+    assert dump(copy) == dump(db)
+
+
+def test_a_backup_over_a_served_file(server: ServerProcess, tmp_path: Path) -> None:
+    """A file that a server has open is not replaced by a copy, also with --force."""
+    make("turntree_schema_2", tmp_path / "other.db")
+    before = dump(server.db)
+    refused = run("backup", server.db, "--db", tmp_path / "other.db", "--force")
+    assert_refused(refused, "another turntree server serves it", code=ExitCode.DATABASE_IN_USE)
+    assert dump(server.db) == before
+
+
+async def test_a_backup_over_an_open_file(db: Path, tmp_path: Path) -> None:
+    """A file that an embedded store has open is not replaced by a copy, nor is the database by another name."""
+    make("turntree_schema_2", tmp_path / "other.db")
+    async with await turntree.connect(f"sqlite:///{db}") as store:
+        before = await items_of(store, "s")
+        refused = run("backup", db, "--db", tmp_path / "other.db", "--force")
+        assert_refused(refused, "another program has it open", code=ExitCode.DATABASE_IN_USE)
+        (tmp_path / "alias.db").hardlink_to(db)
+        itself = run("backup", tmp_path / "alias.db", "--db", db, "--force")
+        assert_refused(itself, "it is the database itself", code=ExitCode.CANNOT_CREATE)
+        assert await items_of(store, "s") == before
+
+
+def test_a_restored_file_is_its_owners(db: Path, tmp_path: Path) -> None:
+    """A database that is replaced keeps its owner and its mode, so that whoever served it can serve it again."""
+    copy = tmp_path / "copy.db"
+    assert run("backup", copy, "--db", db).returncode == 0
+    copy.chmod(0o644)
+    db.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(db, 65534, 65533)
+    before = db.stat()
+    assert run("restore", copy, "--db", db, "--force").returncode == 0
+    after = db.stat()
+    assert after.st_ino != before.st_ino
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
+
+
+def test_a_file_system_without_hard_links(db: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file may have one name only, a copy gets its name all the same, and still replaces nothing unasked."""
+
+    def refuse(*paths: str) -> None:
+        if (tmp_path / "late.db.appears").exists():
+            (tmp_path / "late.db").write_bytes(b"dear to somebody")
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    backup(str(db), str(tmp_path / "copy.db"))
+    assert dump(tmp_path / "copy.db") == dump(db)
+    (tmp_path / "late.db.appears").touch()
+    with pytest.raises(CannotCreate, match="it was made meanwhile"):
+        backup(str(db), str(tmp_path / "late.db"))
+    assert (tmp_path / "late.db").read_bytes() == b"dear to somebody"
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_command_in_good_order(number: signal.Signals, db: Path, tmp_path: Path) -> None:
+    """A backup that is told to end leaves nothing behind, and says in one line why it ended."""
+    with closing(sqlite3.connect(db, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        before = state(tmp_path)
+        other.execute("BEGIN EXCLUSIVE")  # so that the backup waits
+        command: list[str | Path] = [COMMAND, "backup", tmp_path / "copy.db", "--db", db]
+        was = signal.signal(number, signal.SIG_DFL)  # what the tests ignore would be ignored by the command too
+        try:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        finally:
+            signal.signal(number, was)
+        with process:
+            while not list(tmp_path.glob("copy.db.*.part")):
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.send_signal(number)
+            said = process.communicate(timeout=WITHIN_S)
+    assert (process.returncode, *said) == (128 + number, "", f"turntree: ended by {number.name}\n")
+    assert state(tmp_path) == before
+
+
+# Why a file could not be read or written
+
+
+def run_without_power(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user whom the modes of files bind."""
+    prefix: list[str] = []
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("root is bound by no mode of a file, and there is no setpriv to change that")
+        prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
+    command = [*prefix, COMMAND, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+
+
+def test_a_backup_of_what_is_no_sound_database(db: Path, tmp_path: Path) -> None:
+    """A database that was cut short and a file that is none are refused by `backup` as `serve` and `verify` do."""
+    os.truncate(db, db.stat().st_size // 2)
+    (tmp_path / "diary.db").write_bytes(b"Dear diary, " * 99)
+    before = state(tmp_path)
+    cut = run("backup", tmp_path / "copy.db", "--db", db)
+    assert_refused(cut, f"cannot open {db}: it is damaged (", code=ExitCode.DATABASE_DAMAGED)
+    foreign = run("backup", tmp_path / "copy.db", "--db", tmp_path / "diary.db")
+    assert_refused(foreign, "it is not a SQLite database", code=ExitCode.DATABASE_FOREIGN)
+    assert state(tmp_path) == before
+
+
+@pytest.mark.parametrize("size_bytes", [0, 4096])
+def test_an_empty_file_is_no_copy(size_bytes: int, db: Path, tmp_path: Path) -> None:
+    """A file without a table, as a full disk may leave of a copy, is not called sound, nor restored, nor copied."""
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    if size_bytes:
+        execute(empty, "PRAGMA journal_mode = WAL")
+    assert empty.stat().st_size == size_bytes
+    before = state(tmp_path)
+    for command in (
+        ("verify", empty),
+        ("restore", empty, "--db", db, "--force"),
+        ("backup", tmp_path / "copy.db", "--db", empty),
+    ):
+        refused = run(*command)
+        assert_refused(refused, f"cannot open {empty}: it is empty", code=ExitCode.DATABASE_DAMAGED)
+    assert state(tmp_path) == before
+    ServerProcess.start(empty).stop()
+    assert run("verify", empty).returncode == 0
+
+
+def test_a_folder_is_called_one(tmp_path: Path) -> None:
+    """A folder in the place of a file is named as what it is."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for command in (
+        ("verify", folder),
+        ("backup", tmp_path / "copy.db", "--db", folder),
+        ("restore", folder, "--db", tmp_path / "new.db"),
+        ("serve", "--db", folder, *ANY_PORT),
+    ):
+        refused = run(*command)
+        assert_refused(refused, f"cannot open {folder}: it is a folder", code=ExitCode.DATABASE_MISSING)
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_what_is_no_file_is_not_replaced(db: Path, tmp_path: Path) -> None:
+    """A pipe or a device is neither read as a database nor replaced by one, also with --force."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    refused = run("backup", pipe, "--db", db, "--force")
+    assert_refused(refused, f"cannot write {pipe}: it is not a file", code=ExitCode.CANNOT_CREATE)
+    assert_refused(run("verify", pipe), f"cannot open {pipe}: it is not a file", code=ExitCode.DATABASE_MISSING)
+    assert pipe.is_fifo()
+
+
+def test_a_file_that_may_not_be_read(db: Path, tmp_path: Path) -> None:
+    """A file that the system does not let us read is named, with the reason of the system."""
+    db.chmod(0)
+    for command in (("verify", db), ("backup", tmp_path / "copy.db", "--db", db), ("serve", "--db", db, *ANY_PORT)):
+        assert_refused(run_without_power(*command), f"cannot open {db}: Permission denied")
+    assert os.listdir(tmp_path) == [db.name]
+
+
+def test_a_folder_that_may_not_be_written(db: Path, tmp_path: Path) -> None:
+    """Where nothing may be made beside a file, the file is named with that reason."""
+    copy = tmp_path / "copy.db"
+    make("turntree_schema_2", copy)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    closed = folder / "closed.db"
+    db.rename(closed)
+    folder.chmod(0o555)
+    try:
+        assert_refused(run_without_power("verify", closed), f"cannot open {closed}: nothing may be written beside it")
+        refused = run_without_power("serve", "--db", closed, *ANY_PORT)
+        assert_refused(refused, f"cannot open {closed}: ", "Permission denied", code=ExitCode.DATABASE_MISSING)
+        for command in (("restore", copy, "--db", closed, "--force"), ("backup", folder / "new.db", "--db", copy)):
+            refused = run_without_power(*command)
+            assert_refused(refused, f"cannot write {folder}/", "Permission denied", code=ExitCode.CANNOT_CREATE)
+        assert os.listdir(folder) == [closed.name]
+    finally:
+        folder.chmod(0o755)
+
+
+def test_a_copy_that_may_not_be_written(tmp_path: Path) -> None:
+    """A copy that was made safe from writing can be restored, and what comes of it can be served."""
+    copy = tmp_path / "copy.db"
+    make("turntree_schema_2", copy)
+    copy.chmod(0o444)
+    done = run_without_power("restore", copy, "--db", tmp_path / "new.db")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "new.db").stat().st_mode & 0o600 == 0o600
+    assert copy.stat().st_mode & 0o777 == 0o444
+
+
+def test_a_file_that_may_not_be_written(db: Path, tmp_path: Path) -> None:
+    """A database that the system does not let us write is not replaced."""
+    copy = tmp_path / "copy.db"
+    make("turntree_schema_2", copy)
+    db.chmod(0o444)
+    before = state(tmp_path)
+    refused = run_without_power("restore", copy, "--db", db, "--force")
+    assert_refused(refused, f"cannot write {db}: Permission denied", code=ExitCode.CANNOT_CREATE)
+    assert state(tmp_path) == before
+    assert_refused(run_without_power("serve", "--db", db, *ANY_PORT), f"cannot open {db}: Permission denied")
+
+
+def test_a_file_that_is_locked(db: Path) -> None:
+    """A file that another program keeps from being read is named, with that reason."""
+    with closing(sqlite3.connect(db, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        assert_refused(run("verify", db), f"cannot open {db}: ", "locked")
 
 
 # Verify

@@ -331,7 +331,8 @@ def test_a_database_in_no_folder(tmp_path: Path) -> None:
 
 def test_a_database_that_is_a_folder(tmp_path: Path) -> None:
     """A path that cannot be opened is named with the reason."""
-    assert_refused(run("serve", "--db", tmp_path, "--listen", "127.0.0.1:0"), f"cannot open {tmp_path}: unable to open")
+    refused = run("serve", "--db", tmp_path, "--listen", "127.0.0.1:0")
+    assert_refused(refused, f"cannot open {tmp_path}: it is a folder", code=66)
 
 
 @pytest.mark.parametrize("content", [b"Dear diary, " * 1000, b"SQLite format 3\0" + bytes(range(256)) * 64])

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from turntree_server.engine.refusals import DatabaseInUse, DatabaseMissing
+from turntree_server.engine.refusals import DatabaseInUse, DatabaseMissing, require_file
 from turntree_server.engine.server_lock import ServerLock
 from turntree_server.engine.sqlite_driver import (
     is_disk_failure,
+    let_signals_in,
     primary_code,
     reading,
     sqlite3,
-    translated_errors,
 )
 from turntree_server.engine.verify import verify
 
 _BUSY_TIMEOUT_S = 5.0
+_PAGES_AT_ONCE = 1_000
 
 
 class CannotCreate(Exception):
@@ -41,19 +44,15 @@ def backup(db: str, destination: str, *, force: bool = False) -> str:
         What the copy holds, for people.
 
     Raises:
+        DatabaseInUse: A server or another program has the destination open.
         CannotCreate: The destination exists, or cannot be written.
-        DatabaseRefused: The database is missing or damaged, or not turntree's; nothing is left at the destination.
+        DatabaseRefused: The database is missing, empty or damaged, or not turntree's; nothing is left of the copy.
+        DiskFailed: The disk of the database failed.
     """
-    if not os.path.isfile(db):
-        raise DatabaseMissing(db, "there is no such file")
-    if os.path.realpath(db) == os.path.realpath(destination):
+    require_file(db, db)
+    if os.path.exists(destination) and os.path.samefile(db, destination):
         raise CannotCreate(destination, "it is the database itself")
-    _refuse_existing(destination, force)
-    with _beside(destination) as copy:
-        _copy(db, copy)
-        held = verify(copy, name=db)
-        _put(copy, destination, force)
-    return held
+    return _replace(db, destination, force)
 
 
 def restore(copy: str, db: str, *, force: bool = False) -> str:
@@ -70,58 +69,98 @@ def restore(copy: str, db: str, *, force: bool = False) -> str:
     Raises:
         DatabaseInUse: A server or another program has the database open.
         CannotCreate: The database exists, or cannot be written.
-        DatabaseRefused: The copy is missing or damaged, or not turntree's; the database stays as it is.
+        DatabaseRefused: The copy is missing, empty or damaged, or not turntree's; the database stays as it is.
+        DiskFailed: The disk of the copy failed.
     """
-    db = os.path.realpath(db)
-    lock = ServerLock.take(db)
-    try:
-        _refuse_existing(db, force)
-        verify(copy)
-        with _beside(db) as replacement:
-            _copy(copy, replacement)
-            held = verify(replacement, name=copy)
-            _retire(db)
-            _put(replacement, db, force)
-    finally:
-        lock.release()
+    require_file(copy, copy)
+    return _replace(copy, db, force, keep_owner=True)
+
+
+def _replace(source: str, path: str, force: bool, *, keep_owner: bool = False) -> str:
+    """Put a verified copy of a file in the place of one that nobody has open, and say what it holds."""
+    path = os.path.realpath(path)
+    with _locked(path):
+        _refuse_existing(path, force)
+        with _beside(path) as copy:
+            _copy(source, copy, path)
+            held = verify(copy, name=source)
+            if keep_owner:
+                _give_to_owner_of(path, copy)
+            _retire(path)
+            _put(copy, path, force)
     return held
 
 
+@contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Keep servers from a file that is being replaced."""
+    try:
+        lock = ServerLock.take(path)
+    except DatabaseMissing as error:  # its folder is
+        raise CannotCreate(path, error.why) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _refuse_existing(path: str, force: bool) -> None:
+    if not os.path.lexists(path):
+        return
     if os.path.isdir(path):
         raise CannotCreate(path, "it is a folder")
-    if os.path.lexists(path) and not force:
+    if not force:
         raise CannotCreate(path, "it exists; --force replaces it")
+    if not os.path.isfile(path):
+        raise CannotCreate(path, "it is not a file")
+    if not os.access(path, os.W_OK):
+        raise CannotCreate(path, os.strerror(errno.EACCES))
 
 
 @contextmanager
 def _beside(path: str) -> Iterator[str]:
     """The name of a file in the same folder, which is gone in the end unless it got another name."""
-    if not os.path.isdir(os.path.dirname(path) or "."):
-        raise CannotCreate(path, f"the folder {os.path.dirname(path)} does not exist")
     beside = f"{path}.{secrets.token_hex(4)}.part"
     try:
         yield beside
     except OSError as error:
-        raise CannotCreate(path, error.strerror or "it failed") from None
+        raise CannotCreate(path, _reason(error)) from None
     finally:
         for end in ("", "-wal", "-shm", "-journal"):
             with suppress(FileNotFoundError):
                 os.unlink(beside + end)
 
 
-def _copy(source: str, destination: str) -> None:
+def _copy(source: str, copy: str, path: str) -> None:
     """Copy page by page, in one transaction: a writer of another process does not make it begin anew."""
     # Whoever may not read the source may not read the copy, at no moment.
-    os.close(os.open(destination, os.O_CREAT | os.O_EXCL | os.O_WRONLY, os.stat(source).st_mode & 0o777))
-    with translated_errors(), reading(source) as original:
-        original.execute("BEGIN")
-        original.execute("SELECT 1 FROM sqlite_master").fetchone()
-        with closing(sqlite3.connect(destination, isolation_level=None)) as writing:
-            writing.execute("PRAGMA synchronous = OFF")  # it is synchronised below, before it has its name
-            original.backup(writing)
-            # One file, without a log beside it, until it is served.
-            writing.execute("PRAGMA journal_mode = DELETE")
+    mode = os.stat(source).st_mode & 0o777 | stat.S_IRUSR | stat.S_IWUSR
+    os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+    try:
+        with reading(source) as original:
+            original.execute("BEGIN")
+            original.execute("SELECT 1 FROM sqlite_master").fetchone()
+            with closing(sqlite3.connect(copy, isolation_level=None)) as writing:
+                writing.execute("PRAGMA synchronous = OFF")  # it is synchronised below, before it has its name
+                original.backup(writing, pages=_PAGES_AT_ONCE, progress=let_signals_in)
+                # One file, without a log beside it, until it is served.
+                writing.execute("PRAGMA journal_mode = DELETE")
+    except sqlite3.Error as error:
+        verify(source)  # the library does not say which of the two files failed: if not this one, then the other
+        raise CannotCreate(path, str(error)) from None
+
+
+def _give_to_owner_of(path: str, copy: str) -> None:
+    """Let whoever may use a file that is to be replaced use the one that comes."""
+    if not os.path.exists(path):
+        return
+    old, new = os.stat(path), os.stat(copy)
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        try:
+            os.chown(copy, old.st_uid, old.st_gid)
+        except PermissionError as error:
+            raise CannotCreate(path, f"it cannot stay its owner's: {_reason(error)}") from None
+    os.chmod(copy, stat.S_IMODE(old.st_mode))
 
 
 def _put(copy: str, path: str, force: bool) -> None:
@@ -131,27 +170,43 @@ def _put(copy: str, path: str, force: bool) -> None:
         os.replace(copy, path)
     else:
         try:
-            os.link(copy, path)
+            _rename_to_new(copy, path)
         except FileExistsError:
             raise CannotCreate(path, "it was made meanwhile; --force replaces it") from None
-        os.unlink(copy)
-    _synchronise(os.path.dirname(path) or ".")
+    _synchronise(os.path.dirname(path))
 
 
-def _retire(db: str) -> None:
-    """Make sure that nobody has a database open, and that no log of it is left to be taken for that of the next."""
-    if os.path.lexists(db):
+def _rename_to_new(copy: str, path: str) -> None:
+    """Give a copy a name that no file has."""
+    try:
+        os.link(copy, path)
+    except FileExistsError:
+        raise
+    except OSError:  # no file may have two names here; so the name is taken first, for a moment by an empty file
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
-            with closing(sqlite3.connect(db, timeout=_BUSY_TIMEOUT_S, isolation_level=None)) as connection:
+            os.replace(copy, path)
+        except BaseException:
+            os.unlink(path)
+            raise
+    else:
+        os.unlink(copy)
+
+
+def _retire(path: str) -> None:
+    """Make sure that nobody has a database open, and that no log of it is left to be taken for that of the next."""
+    if os.path.lexists(path):
+        try:
+            with closing(sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None)) as connection:
                 connection.execute("PRAGMA journal_mode = DELETE")
                 connection.execute("BEGIN EXCLUSIVE")
         except sqlite3.Error as error:
             if primary_code(error) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                raise DatabaseInUse(db, "another program has it open: close it there first") from None
+                raise DatabaseInUse(path, "another program has it open: close it there first") from None
             if not is_disk_failure(error):
-                raise
+                raise CannotCreate(path, str(error)) from None
     for end in ("-wal", "-shm", "-journal"):
-        Path(db + end).unlink(missing_ok=True)
+        Path(path + end).unlink(missing_ok=True)
 
 
 def _synchronise(path: str) -> None:
@@ -160,3 +215,7 @@ def _synchronise(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or "it failed"

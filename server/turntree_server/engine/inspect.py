@@ -49,9 +49,14 @@ def inspect(path: str, *, check: bool = True, name: str | None = None) -> None:
         raise
 
 
-def _refuse_foreign(connection: Connection, name: str) -> None:
+def is_empty(connection: Connection) -> bool:
+    """Whether nobody has made a table in a database yet."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not tables - {"sqlite_sequence", "sqlite_stat1"}:
+    return not tables - {"sqlite_sequence", "sqlite_stat1"}
+
+
+def _refuse_foreign(connection: Connection, name: str) -> None:
+    if is_empty(connection):
         return
     for table, columns in _SDK_COLUMNS.items():
         found = {row[1] for row in connection.execute(f"PRAGMA table_info({table})")}

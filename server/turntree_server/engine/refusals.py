@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
+
+from turntree_server.engine.sqlite_driver import is_disk_failure, primary_code, sqlite3
+
+_PARTS = ("", "-wal", "-shm", "-journal")
+"""The ends of the names of a database and of what belongs to it."""
+
 
 class DatabaseRefused(Exception):
     """A database file is not opened; it stays as it is. The message says why, and what to do.
@@ -11,6 +20,7 @@ class DatabaseRefused(Exception):
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"cannot open {path}: {why}")
+        self.why = why
 
 
 class DatabaseDamaged(DatabaseRefused):
@@ -39,3 +49,70 @@ class DatabaseInUse(DatabaseRefused):
 
 class DatabaseMissing(DatabaseRefused):
     """There is no such file, or no such folder."""
+
+
+class DatabaseEmpty(DatabaseRefused):
+    """It has no tables. A server fills such a file; as a copy of a database it is none."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "it is empty, as a copy is that was cut short: give another file")
+
+
+class DiskFailed(Exception):
+    """The disk failed, under a server or a command; nothing that a server acknowledged is lost."""
+
+
+def require_file(path: str, name: str) -> None:
+    """Refuse what is not a file.
+
+    Args:
+        path: The file.
+        name: What it is called in errors.
+
+    Raises:
+        DatabaseMissing: There is no such file, or it is a folder.
+        DatabaseRefused: The system does not let us look.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise DatabaseMissing(name, "there is no such file") from None
+    except OSError as error:
+        raise refusal(path, error, name) from None
+    if stat.S_ISDIR(mode):
+        raise DatabaseMissing(name, "it is a folder")
+    if not stat.S_ISREG(mode):
+        raise DatabaseMissing(name, "it is not a file")
+
+
+def refusal(path: str, error: BaseException, name: str | None = None) -> Exception:
+    """What whoever runs turntree is told of an error of opening a file: its name and the reason, which clients are not.
+
+    Args:
+        path: The file.
+        error: What the engine, the database library or the system raised.
+        name: What the file is called, when that is not its path.
+    """
+    name = name or path
+    if isinstance(error, DatabaseRefused):
+        return error
+    if isinstance(error, OSError):
+        return DatabaseRefused(name, error.strerror or str(error))
+    if is_disk_failure(error):
+        return DiskFailed(f"cannot open {name}: {error}: look at the disk")
+    if primary_code(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        if os.path.isdir(path):
+            return DatabaseMissing(name, "it is a folder")
+        return DatabaseRefused(name, _why_not(path, error))
+    return DatabaseRefused(name, str(error))
+
+
+def _why_not(path: str, error: BaseException) -> str:
+    """Why the system let the database library not open a file or write to it, which the library does not say."""
+    needed = os.R_OK if primary_code(error) == sqlite3.SQLITE_CANTOPEN else os.W_OK
+    for part in _PARTS:
+        if os.path.exists(path + part) and not os.access(path + part, needed):
+            return os.strerror(errno.EACCES) + (f" ({path}{part})" if part else "")
+    if not os.access(os.path.dirname(path) or ".", os.W_OK):
+        return "nothing may be written beside it"
+    return str(error)

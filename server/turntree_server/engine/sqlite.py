@@ -88,6 +88,7 @@ class SqliteEngine(Engine):
         Raises:
             Unavailable: STORE_FAILED, when the file cannot be opened. Its cause is a `DatabaseRefused` when the file is
                 damaged, of another program, of a newer turntree or another server's; the file is not changed then.
+                Otherwise it is what the database library said.
         """
         require_sound_sqlite()
         if self._of_server and self.path != IN_MEMORY:

@@ -29,6 +29,7 @@ __all__ = [
     "drive",
     "is_damage",
     "is_disk_failure",
+    "let_signals_in",
     "primary_code",
     "reading",
     "require_sound_sqlite",
@@ -48,6 +49,7 @@ SQLITE_VERSION_MIN = (3, 51, 3)
 _BUSY_TIMEOUT_S = 5.0
 _STATEMENTS_CACHED = 256
 _CACHE_KIB = 16 * 1024
+_STEPS_BETWEEN_SIGNALS = 100_000
 _ROWS_AT_ONCE = (64, 16, 4, 1)
 
 
@@ -89,12 +91,17 @@ def reading(path: str) -> Iterator[Connection]:
     had_log = os.path.exists(f"{path}-wal")
     # A program that died in a transaction left a journal, and only who may write can take that back.
     connection = _open(path, "rw" if os.path.exists(f"{path}-journal") else "ro")
+    connection.set_progress_handler(let_signals_in, _STEPS_BETWEEN_SIGNALS)
     try:
         yield connection
     finally:
         connection.close()
         if not had_log:
             _tidy_up(path)
+
+
+def let_signals_in(*progress: int) -> None:
+    """Nothing: Python handles a signal whenever it runs code of its own, and so in the midst of the library's work."""
 
 
 def _open(path: str, mode: str) -> Connection:

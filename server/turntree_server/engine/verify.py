@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
-from turntree_server.engine.inspect import inspect
+from turntree_server.engine.inspect import inspect, is_empty
 from turntree_server.engine.migrate import migrations_done
-from turntree_server.engine.refusals import DatabaseDamaged, DatabaseMissing
+from turntree_server.engine.refusals import DatabaseDamaged, DatabaseEmpty, refusal, require_file
 from turntree_server.engine.sqlite_driver import (
     Connection,
     drive,
@@ -14,7 +12,6 @@ from turntree_server.engine.sqlite_driver import (
     reading,
     require_sound_sqlite,
     sqlite3,
-    translated_errors,
 )
 from turntree_server.operations.verify import Contents, verify_rows
 
@@ -30,25 +27,25 @@ def verify(path: str, *, name: str | None = None) -> str:
         What it holds, for people.
 
     Raises:
-        DatabaseRefused: It is missing, damaged, of another program or of a newer turntree.
-        Unavailable: It could not be read.
+        DatabaseRefused: It is missing, empty, damaged, of another program or of a newer turntree, or cannot be read.
+        DiskFailed: The disk failed.
     """
     require_sound_sqlite()
     name = name or path
-    if not os.path.isfile(path):
-        raise DatabaseMissing(name, "there is no such file")
-    with translated_errors():
+    require_file(path, name)
+    try:
         inspect(path, check=False, name=name)
-        try:
-            with reading(path) as connection:
-                connection.execute("BEGIN")
-                findings = _structural_findings(connection)
-                contents = _contents(connection) if not findings else Contents(0, 0, ())
-                schema = migrations_done(connection) if not findings else 0
-        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
-            if not is_damage(error):
-                raise
+        with reading(path) as connection:
+            connection.execute("BEGIN")
+            findings = _structural_findings(connection)
+            if not findings and is_empty(connection):
+                raise DatabaseEmpty(name)
+            contents = _contents(connection) if not findings else Contents(0, 0, ())
+            schema = migrations_done(connection) if not findings else 0
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        if is_damage(error):
             raise DatabaseDamaged(name, str(error)) from None
+        raise refusal(path, error, name) from None
     findings += contents.findings
     if findings:
         more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
