@@ -11,25 +11,26 @@ public final class TurntreeClientBuilder {
   private final Address address;
   private Duration timeout = Duration.ofSeconds(30);
   private Duration retryFor = Duration.ofSeconds(8);
-  private @Nullable Supplier<String> token;
+  private @Nullable Token token;
 
   TurntreeClientBuilder(String address) {
     this.address = Address.parse(address);
     String found = System.getenv("TURNTREE_TOKEN");
-    token = found == null || found.isEmpty() ? null : () -> found;
+    token = found == null || found.isEmpty() ? null : Token.text(found);
   }
 
   /** The credential, instead of that of the environment variable {@code TURNTREE_TOKEN}. */
   public TurntreeClientBuilder token(String text) {
-    return token(() -> text);
+    token = Token.text(text);
+    return this;
   }
 
   /**
-   * A function that gives a fresh credential for each stream of calls, which is opened again when
-   * the server no longer takes the one that it was opened with.
+   * A function that gives a fresh credential for each stream, which is opened again when the server
+   * no longer takes the one that it was opened with.
    */
   public TurntreeClientBuilder token(Supplier<String> source) {
-    token = source;
+    token = new Token(source, true);
     return this;
   }
 

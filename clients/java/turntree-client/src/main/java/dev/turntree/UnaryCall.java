@@ -41,7 +41,8 @@ final class UnaryCall<Q extends Message, A> implements Pipeline.Caller {
     this.connection = connection;
     this.method = method;
     this.request = RequestIds.named(request);
-    this.retries = new Retries(connection.budget, retryFor, Retries.CALL_DELAY_MAX, timeout);
+    // The token of a call that goes by itself is made for it, and that of the pipeline is renewed.
+    this.retries = new Retries(connection.budget, retryFor, Retries.CALL_DELAY_MAX, timeout, false);
     this.deadline = Deadline.after(timeout.toNanos(), TimeUnit.NANOSECONDS);
     this.completing = completing;
   }
