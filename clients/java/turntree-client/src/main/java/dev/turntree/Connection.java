@@ -15,6 +15,7 @@ import java.io.IOException;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.ThreadPoolExecutor;
@@ -109,9 +110,14 @@ final class Connection implements AutoCloseable {
     return isClosed ? Statuses.closed() : null;
   }
 
+  /**
+   * Does something after a time; at once when the client is closed, of which it is to take note.
+   */
   void after(long nanos, Runnable work) {
-    if (!isClosed) {
-      timer.schedule(work, nanos, TimeUnit.NANOSECONDS);
+    try {
+      timer.schedule(work, isClosed ? 0 : nanos, TimeUnit.NANOSECONDS);
+    } catch (RejectedExecutionException closed) {
+      work.run();
     }
   }
 

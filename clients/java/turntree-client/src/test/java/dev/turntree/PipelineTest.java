@@ -21,6 +21,8 @@ import dev.turntree.v1.SessionServiceGrpc;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.StreamObserver;
+import java.net.InetAddress;
+import java.net.ServerSocket;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -28,6 +30,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -324,9 +327,54 @@ class PipelineTest {
       server.stream().call();
       client.close();
       assertEquals(ErrorReason.ERROR_REASON_SERVER_STOPPING, errorOf(answer).reason());
-      while (Thread.getAllStackTraces().keySet().stream().anyMatch(PipelineTest::isOfClient)) {
+      while (threads(PipelineTest::isOfClient) > 0) {
         Thread.onSpinWait();
       }
     }
+  }
+
+  private static long threads(Predicate<Thread> some) {
+    return Thread.getAllStackTraces().keySet().stream().filter(some).count();
+  }
+
+  private static boolean isAskingBudget(Thread thread) {
+    StackTraceElement[] frames = thread.getStackTrace();
+    return thread.getState() == Thread.State.BLOCKED
+        && frames.length > 0
+        && frames[0].getMethodName().equals("spend");
+  }
+
+  /** A call and a stream that fail just when their client is closed end. */
+  @Test
+  void closedWhileFailing() throws Exception {
+    TurntreeClient client;
+    try (ServerSocket free = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+      client = TurntreeClient.connect("127.0.0.1:" + free.getLocalPort());
+    }
+    CompletableFuture<?> answer;
+    CompletableFuture<?> read;
+    synchronized (client.async().connection().budget) { // no retry is decided upon meanwhile
+      answer = client.async().addItems(add("x".repeat(2 << 20)));
+      read = CompletableFuture.runAsync(() -> client.session("s").items());
+      while (threads(PipelineTest::isAskingBudget) < 2) {
+        Thread.onSpinWait();
+      }
+      client.close();
+    }
+    assertEquals(ErrorReason.ERROR_REASON_SERVER_STOPPING, errorOf(answer).reason());
+    assertEquals(ErrorReason.ERROR_REASON_SERVER_STOPPING, errorOf(read).reason());
+  }
+
+  /** What is to be done later is done at once when the timer has ended. */
+  @Test
+  void laterIsNow() {
+    var connection = new Connection(Address.parse("127.0.0.1:1"), null);
+    connection.timer.shutdown();
+    var done = new AtomicInteger();
+    connection.after(Duration.ofDays(1).toNanos(), done::incrementAndGet);
+    assertEquals(1, done.get());
+    connection.close();
+    connection.after(Duration.ofDays(1).toNanos(), done::incrementAndGet);
+    assertEquals(2, done.get());
   }
 }
