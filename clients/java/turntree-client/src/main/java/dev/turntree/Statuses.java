@@ -20,6 +20,9 @@ final class Statuses {
   private Statuses() {}
 
   static TurntreeException toException(Status status, @Nullable Metadata trailers, String target) {
+    if (status.getCause() instanceof TurntreeException own) { // of the client itself
+      return own;
+    }
     ErrorInfo info = null;
     Duration retryAfter = null;
     try {

@@ -19,7 +19,11 @@ public final class TurntreeClientBuilder {
     token = found == null || found.isEmpty() ? null : Token.text(found);
   }
 
-  /** The credential, instead of that of the environment variable {@code TURNTREE_TOKEN}. */
+  /**
+   * The credential, instead of that of the environment variable {@code TURNTREE_TOKEN}.
+   *
+   * @throws TurntreeException FIELD_INVALID if it has other characters than visible ones of ASCII
+   */
   public TurntreeClientBuilder token(String text) {
     token = Token.text(text);
     return this;

@@ -21,6 +21,7 @@ import java.net.ServerSocket;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.stream.IntStream;
@@ -273,5 +274,39 @@ class ClientTest {
     TurntreeClient.builder("turntrees://memory.example:1").token("t").build().close();
     assertFalse(Address.parse("localhost.example:1").isPrivate());
     assertTrue(Address.parse("LOCALHOST:1").isPrivate());
+  }
+
+  /** How a call, one that goes alone, and a stream fail. */
+  private static List<TurntreeException> failures(TurntreeClient client) {
+    var request = GetSessionRequest.newBuilder().setSessionId("s").build();
+    var large = add("x".repeat(2 << 20));
+    return List.of(
+        assertThrows(TurntreeException.class, () -> client.getSession(request)),
+        assertThrows(TurntreeException.class, () -> client.addItems(large)),
+        assertThrows(TurntreeException.class, () -> client.session("s").items()));
+  }
+
+  private static void assertHidden(TurntreeException error) {
+    var limit = "a token of visible ASCII characters";
+    assertEquals(Status.Code.INVALID_ARGUMENT, error.code());
+    assertEquals(ErrorReason.ERROR_REASON_FIELD_INVALID, error.reason());
+    assertEquals(Map.of("field", "token", "value", "(hidden)", "limit", limit), error.facts());
+    assertFalse(error.toString().contains("secret"));
+  }
+
+  /** What is no token is refused without being shown or sent: as a text, and by a function. */
+  @Test
+  void tokensAreChecked() throws Exception {
+    try (ToldServer server = new ToldServer()) {
+      for (String token :
+          List.of("secret\n", "", "a secret", "\0secret", "sécret", "secret\u007f")) {
+        var builder = TurntreeClient.builder(server.address());
+        assertHidden(assertThrows(TurntreeException.class, () -> builder.token(token)));
+        try (TurntreeClient client = builder.token(() -> token).build()) {
+          failures(client).forEach(ClientTest::assertHidden);
+        }
+      }
+      assertEquals(0, server.opened());
+    }
   }
 }
