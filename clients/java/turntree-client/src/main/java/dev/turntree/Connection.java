@@ -149,8 +149,8 @@ final class Connection implements AutoCloseable {
               Metadata headers = new Metadata();
               headers.put(KEY, "Bearer " + token.get());
               applier.apply(headers);
-            } catch (RuntimeException error) {
-              applier.fail(Status.UNAUTHENTICATED.withDescription("no token").withCause(error));
+            } catch (TurntreeException error) {
+              applier.fail(Status.UNAUTHENTICATED.withCause(error));
             }
           });
     }

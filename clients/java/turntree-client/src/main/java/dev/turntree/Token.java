@@ -1,5 +1,8 @@
 package dev.turntree;
 
+import dev.turntree.v1.ErrorReason;
+import io.grpc.Status;
+import java.util.Map;
 import java.util.function.Supplier;
 import java.util.regex.Pattern;
 import org.jspecify.annotations.Nullable;
@@ -25,10 +28,23 @@ record Token(Supplier<String> source, boolean isFresh) {
   /**
    * What is shown now. To ask for it may block.
    *
-   * @throws TurntreeException FIELD_INVALID if it is no token
+   * @throws TurntreeException CREDENTIAL_REQUIRED if the function fails, FIELD_INVALID if what it
+   *     gives is no token
    */
   String get() {
-    return checked(source.get());
+    String token;
+    try {
+      token = source.get();
+    } catch (Throwable error) { // whatever it is, the call that waits for the token is to end
+      throw new TurntreeException(
+          Status.Code.UNAUTHENTICATED,
+          ErrorReason.ERROR_REASON_CREDENTIAL_REQUIRED,
+          "no token: " + error,
+          Map.of(),
+          null,
+          error);
+    }
+    return checked(token);
   }
 
   /** Refuses what cannot be sent, without showing it. */

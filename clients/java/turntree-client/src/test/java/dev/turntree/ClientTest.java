@@ -309,4 +309,46 @@ class ClientTest {
       assertEquals(0, server.opened());
     }
   }
+
+  /** A function that fails to give a token fails the call with what it failed with. */
+  @Test
+  void noToken() throws Exception {
+    try (ToldServer server = new ToldServer();
+        TurntreeClient client =
+            TurntreeClient.builder(server.address())
+                .token(
+                    () -> {
+                      throw new AssertionError("the vault is sealed");
+                    })
+                .build()) {
+      for (var error : failures(client)) {
+        assertEquals(Status.Code.UNAUTHENTICATED, error.code());
+        assertEquals(ErrorReason.ERROR_REASON_CREDENTIAL_REQUIRED, error.reason());
+        assertTrue(error.toString().contains("no token: "), error::toString);
+        assertTrue(error.toString().contains("the vault is sealed"), error::toString);
+      }
+    }
+  }
+
+  /** A status that turntree does not say is told by its code, as that of something in between. */
+  @Test
+  void bareStatuses() {
+    for (var code : Status.Code.values()) {
+      var error = Statuses.toException(code.toStatus().withDescription("no"), null, "h:1");
+      var expected =
+          switch (code) {
+            case UNAVAILABLE, INTERNAL, UNKNOWN, CANCELLED ->
+                ErrorReason.ERROR_REASON_SERVER_UNREACHABLE;
+            case DEADLINE_EXCEEDED -> ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED;
+            case RESOURCE_EXHAUSTED -> ErrorReason.ERROR_REASON_MESSAGE_TOO_LARGE;
+            case UNAUTHENTICATED -> ErrorReason.ERROR_REASON_CREDENTIAL_INVALID;
+            default -> ErrorReason.ERROR_REASON_INTERNAL;
+          };
+      boolean isAway = expected == ErrorReason.ERROR_REASON_SERVER_UNREACHABLE;
+      assertEquals(expected, error.reason(), code::toString);
+      assertEquals(isAway ? Status.Code.UNAVAILABLE : code, error.code());
+      assertEquals(isAway ? Map.of("target", "h:1") : Map.of(), error.facts());
+      assertTrue(error.toString().contains("h:1: no"), error::toString);
+    }
+  }
 }
