@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.google.protobuf.ByteString;
 import dev.turntree.testing.Server;
 import dev.turntree.v1.AddItemsRequest;
+import dev.turntree.v1.Branch;
 import dev.turntree.v1.BranchPointer;
 import dev.turntree.v1.DeltaKind;
 import dev.turntree.v1.ErrorReason;
@@ -24,6 +25,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -349,6 +351,40 @@ class ClientTest {
       assertEquals(isAway ? Status.Code.UNAVAILABLE : code, error.code());
       assertEquals(isAway ? Map.of("target", "h:1") : Map.of(), error.facts());
       assertTrue(error.toString().contains("h:1: no"), error::toString);
+    }
+  }
+
+  /** The handle forks before and after a turn, by content and at the end, with an id or without. */
+  @Test
+  void forks() {
+    try (Server server = Server.start();
+        TurntreeClient client = TurntreeClient.connect(server.address())) {
+      var session = client.session("s");
+      session.addItems(user("one"), user("two"), user("three"));
+      List<Supplier<Branch>> named =
+          List.of(
+              () -> session.branchBefore(2, "before"),
+              () -> session.branchAfter(2, "after"),
+              () -> session.branchBeforeContent("THREE", "content"),
+              () -> session.branchHere("here"));
+      List<Supplier<Branch>> unnamed =
+          List.of(
+              () -> session.branchBefore(2),
+              () -> session.branchAfter(2),
+              () -> session.branchBeforeContent("THREE"),
+              session::branchHere);
+      var names = List.of("before", "after", "content", "here");
+      var sizes = List.of(1, 2, 2, 3);
+      for (int way = 0; way < 4; way++) {
+        session.switchTo("main");
+        assertEquals(names.get(way), named.get(way).get().getBranchId());
+        assertEquals(sizes.get(way), session.items().size(), names.get(way));
+        session.switchTo("main");
+        String made = unnamed.get(way).get().getBranchId();
+        assertFalse(made.isEmpty() || made.equals("main"));
+        assertEquals(made, session.branch().getBranchId());
+        assertEquals(sizes.get(way), session.items().size(), names.get(way));
+      }
     }
   }
 }
