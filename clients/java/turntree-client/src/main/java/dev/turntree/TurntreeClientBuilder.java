@@ -40,19 +40,26 @@ public final class TurntreeClientBuilder {
 
   /** How long a call may take, its retries included: 30 seconds if not set, at most a day. */
   public TurntreeClientBuilder timeout(Duration time) {
-    timeout = checked("timeout", time);
+    timeout = checkedTimeout(time);
     return this;
   }
 
-  /** How long a call that finds no server is tried again: 8 seconds if not set, at most a day. */
+  /**
+   * How long a call that finds no server is tried again: 8 seconds if not set, at most a day; 0 for
+   * never.
+   */
   public TurntreeClientBuilder retryFor(Duration time) {
-    retryFor = checked("retryFor", time);
+    if (time.isNegative() || time.compareTo(LONGEST) > 0) {
+      throw TurntreeException.invalid("retryFor", time.toString(), "0 or more and at most a day");
+    }
+    retryFor = time;
     return this;
   }
 
-  static Duration checked(String field, Duration time) {
+  static Duration checkedTimeout(Duration time) {
     if (time.isNegative() || time.isZero() || time.compareTo(LONGEST) > 0) {
-      throw TurntreeException.invalid(field, time.toString(), "longer than 0 and at most a day");
+      throw TurntreeException.invalid(
+          "timeout", time.toString(), "longer than 0 and at most a day");
     }
     return time;
   }

@@ -25,6 +25,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
@@ -352,6 +353,27 @@ class ClientTest {
       assertEquals(isAway ? Map.of("target", "h:1") : Map.of(), error.facts());
       assertTrue(error.toString().contains("h:1: no"), error::toString);
     }
+  }
+
+  /** No time for retries is none: a server that is away is asked once. */
+  @Test
+  void noRetries() throws Exception {
+    try (ToldServer server = new ToldServer();
+        TurntreeClient client =
+            TurntreeClient.builder(server.address()).retryFor(Duration.ZERO).build()) {
+      var request = GetSessionRequest.newBuilder().setSessionId("s").build();
+      var answer = client.async().getSession(request);
+      server.stream().end(Status.UNAVAILABLE.asRuntimeException());
+      assertThrows(ExecutionException.class, answer::get);
+      assertEquals(1, server.opened());
+    }
+    for (var time : List.of(Duration.ofNanos(-1), Duration.ofDays(2))) {
+      var builder = TurntreeClient.builder("h:1");
+      var error = assertThrows(TurntreeException.class, () -> builder.retryFor(time));
+      assertEquals("retryFor", error.facts().get("field"));
+    }
+    var builder = TurntreeClient.builder("h:1");
+    assertThrows(TurntreeException.class, () -> builder.timeout(Duration.ZERO));
   }
 
   /** The handle forks before and after a turn, by content and at the end, with an id or without. */
