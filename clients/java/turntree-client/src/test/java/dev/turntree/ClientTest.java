@@ -38,6 +38,11 @@ class ClientTest {
     return "{\"role\": \"user\", \"content\": \"" + text + "\"}";
   }
 
+  /** A client that has time for a server that starts slowly. */
+  private static TurntreeClient patient(Server server) {
+    return TurntreeClient.builder(server.address()).retryFor(Duration.ofSeconds(30)).build();
+  }
+
   private static AddItemsRequest add(String text) {
     return AddItemsRequest.newBuilder()
         .setSessionId("s")
@@ -78,7 +83,7 @@ class ClientTest {
   @Test
   void streamsResume() {
     try (Server server = Server.start();
-        TurntreeClient client = TurntreeClient.connect(server.address())) {
+        TurntreeClient client = patient(server)) {
       var session = client.session("s");
       List<ByteString> items = new ArrayList<>();
       for (int part = 0; part < 5; part++) {
@@ -122,7 +127,7 @@ class ClientTest {
   @Test
   void killedServer() throws Exception {
     try (Server server = Server.start();
-        TurntreeClient client = TurntreeClient.connect(server.address())) {
+        TurntreeClient client = patient(server)) {
       CountDownLatch begun = new CountDownLatch(10);
       var writer =
           CompletableFuture.runAsync(

@@ -46,6 +46,11 @@ class PipelineTest {
     return AddItemsRequest.newBuilder().setSessionId("s").addItems(bytes).build();
   }
 
+  /** A client that has time for a server that starts slowly. */
+  private static TurntreeClient patient(Server server) {
+    return TurntreeClient.builder(server.address()).retryFor(Duration.ofSeconds(30)).build();
+  }
+
   private static PipelineReply described(PipelineCall call) {
     var response = GetSessionResponse.newBuilder();
     response.getSessionBuilder().setSessionId(call.getGetSession().getSessionId());
@@ -141,7 +146,7 @@ class PipelineTest {
   @Test
   void oneEffect() throws Exception {
     try (Server server = Server.start();
-        TurntreeClient client = TurntreeClient.connect(server.address())) {
+        TurntreeClient client = patient(server)) {
       var started = new AtomicInteger();
       List<CompletableFuture<Void>> writers = new ArrayList<>();
       for (int writer = 0; writer < 8; writer++) {
