@@ -26,8 +26,10 @@ import java.net.ServerSocket;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.function.Predicate;
@@ -179,11 +181,11 @@ class PipelineTest {
   void deadline() throws Exception {
     try (ToldServer server = new ToldServer();
         TurntreeClient client = TurntreeClient.connect(server.address())) {
-      var quick = client.withTimeout(Duration.ofMillis(200)).async();
+      var quick = client.withTimeout(Duration.ofSeconds(1)).async();
       var slow = client.async().getSession(get("slow"));
-      var late = quick.getSession(get("late"));
       ToldServer.Stream stream = server.stream();
       PipelineCall slowCall = stream.call();
+      var late = quick.getSession(get("late"));
       PipelineCall lateCall = stream.call();
       assertTrue(lateCall.getTimeout().getSeconds() == 0 && lateCall.getTimeout().getNanos() > 0);
       assertTrue(slowCall.getTimeout().getSeconds() >= 28);
@@ -200,11 +202,21 @@ class PipelineTest {
     }
   }
 
+  private static String taken(BlockingQueue<String> tokens) {
+    try {
+      return tokens.take();
+    } catch (InterruptedException interrupted) {
+      throw new IllegalStateException(interrupted);
+    }
+  }
+
   /** A call that was cancelled is not sent any more, and its reply is ignored if it was. */
   @Test
   void cancelled() throws Exception {
+    var tokens = new LinkedBlockingQueue<>(List.of("t1"));
     try (ToldServer server = new ToldServer();
-        TurntreeClient client = TurntreeClient.connect(server.address())) {
+        TurntreeClient client =
+            TurntreeClient.builder(server.address()).token(() -> taken(tokens)).build()) {
       var left = client.async().getSession(get("left"));
       ToldServer.Stream stream = server.stream();
       PipelineCall leftCall = stream.call();
@@ -216,6 +228,7 @@ class PipelineTest {
       stream.end(refused(Status.UNAVAILABLE));
       var unsent = client.async().getSession(get("unsent"));
       assertTrue(unsent.cancel(true));
+      tokens.add("t2"); // without it nothing is sent
       ToldServer.Stream again = server.stream();
       PipelineCall keptCall = again.call();
       assertEquals("kept", keptCall.getGetSession().getSessionId());
