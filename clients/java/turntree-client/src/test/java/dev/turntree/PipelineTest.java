@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.google.protobuf.Any;
 import com.google.protobuf.ByteString;
 import com.google.rpc.ErrorInfo;
+import com.google.rpc.RetryInfo;
 import dev.turntree.testing.Server;
 import dev.turntree.v1.AddItemsRequest;
 import dev.turntree.v1.AddItemsResponse;
@@ -236,6 +237,32 @@ class PipelineTest {
       assertEquals("kept", kept.get().getSession().getSessionId());
       var next = client.async().getSession(get("next"));
       assertEquals("next", again.call().getGetSession().getSessionId());
+      assertTrue(next.cancel(true));
+    }
+  }
+
+  /** A call that is cancelled while it waits for its next try is not made again. */
+  @Test
+  void cancelledWhileWaiting() throws Exception {
+    try (ToldServer server = new ToldServer();
+        TurntreeClient client = TurntreeClient.connect(server.address())) {
+      var left = client.async().getSession(get("left"));
+      var other = client.async().getSession(get("other"));
+      ToldServer.Stream stream = server.stream();
+      var second = com.google.protobuf.Duration.newBuilder().setSeconds(1);
+      var busy = failed(stream.call(), Status.UNAVAILABLE, "STORE_BUSY").toBuilder();
+      busy.getErrorBuilder()
+          .addDetails(Any.pack(RetryInfo.newBuilder().setRetryDelay(second).build()));
+      stream.reply(busy.build());
+      stream.reply(described(stream.call()));
+      other.get(); // so the client knows of the failure before
+      assertTrue(left.cancel(true));
+      var later = new CompletableFuture<Void>(); // than the try that would be made
+      long wait = Duration.ofMillis(1_600).toNanos();
+      client.async().connection().after(wait, () -> later.complete(null));
+      later.get();
+      var next = client.async().getSession(get("next"));
+      assertEquals("next", stream.call().getGetSession().getSessionId());
       assertTrue(next.cancel(true));
     }
   }
