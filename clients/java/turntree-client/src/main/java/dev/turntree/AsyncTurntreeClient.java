@@ -86,7 +86,7 @@ public final class AsyncTurntreeClient {
 
   AsyncTurntreeClient withTimeout(Duration other) {
     return new AsyncTurntreeClient(
-        connection, TurntreeClientBuilder.checked("timeout", other), retryFor, completing);
+        connection, TurntreeClientBuilder.checkedTimeout(other), retryFor, completing);
   }
 
   /** The same calls for threads that do nothing with the futures but wait for them. */

@@ -15,11 +15,11 @@ import java.io.IOException;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
-import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
 
 /** A channel to a server, and what its calls share. */
@@ -31,6 +31,10 @@ final class Connection implements AutoCloseable {
   final ManagedChannel channel;
   final String target;
   final CallOptions options;
+
+  /** Whether a stream that is opened again may show another token. */
+  final boolean isRenewable;
+
   final Retries.Budget budget = new Retries.Budget();
   final ScheduledExecutorService timer =
       Executors.newSingleThreadScheduledExecutor(work -> daemon(work, "turntree-timer"));
@@ -49,12 +53,13 @@ final class Connection implements AutoCloseable {
   final Pipeline pipeline = new Pipeline(this);
   private volatile boolean isClosed;
 
-  Connection(Address address, @Nullable Supplier<String> token) {
+  Connection(Address address, @Nullable Token token) {
     target = address.target();
     if (token != null && !address.isPrivate()) {
       throw TurntreeException.invalid(
           "url", target, "turntrees://… where there is a token, except on this machine itself");
     }
+    isRenewable = token != null && token.isFresh();
     options =
         token == null
             ? CallOptions.DEFAULT
@@ -105,9 +110,14 @@ final class Connection implements AutoCloseable {
     return isClosed ? Statuses.closed() : null;
   }
 
+  /**
+   * Does something after a time; at once when the client is closed, of which it is to take note.
+   */
   void after(long nanos, Runnable work) {
-    if (!isClosed) {
-      timer.schedule(work, nanos, TimeUnit.NANOSECONDS);
+    try {
+      timer.schedule(work, isClosed ? 0 : nanos, TimeUnit.NANOSECONDS);
+    } catch (RejectedExecutionException closed) {
+      work.run();
     }
   }
 
@@ -123,10 +133,10 @@ final class Connection implements AutoCloseable {
   private static final class Bearer extends CallCredentials {
     private static final Metadata.Key<String> KEY =
         Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
-    private final Supplier<String> token;
+    private final Token token;
     private final Executor workers;
 
-    Bearer(Supplier<String> token, Executor workers) {
+    Bearer(Token token, Executor workers) {
       this.token = token;
       this.workers = workers;
     }
@@ -139,8 +149,8 @@ final class Connection implements AutoCloseable {
               Metadata headers = new Metadata();
               headers.put(KEY, "Bearer " + token.get());
               applier.apply(headers);
-            } catch (RuntimeException error) {
-              applier.fail(Status.UNAUTHENTICATED.withDescription("no token").withCause(error));
+            } catch (TurntreeException error) {
+              applier.fail(Status.UNAUTHENTICATED.withCause(error));
             }
           });
     }

@@ -22,6 +22,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -67,7 +68,7 @@ final class Pipeline {
   private final Map<Long, Caller> unsent = new LinkedHashMap<>();
   private final Map<Long, Caller> sent = new HashMap<>();
   private final Retries.Backoff backoff = new Retries.Backoff(Retries.CALL_DELAY_MAX);
-  private long lastId;
+  private final AtomicLong lastId = new AtomicLong();
   private @Nullable Stream stream;
   private long openAgainNanos = System.nanoTime();
   private boolean isOpeningLater;
@@ -92,12 +93,15 @@ final class Pipeline {
         && FIELDS.containsKey(request.getDescriptorForType());
   }
 
-  /** Makes a call, and returns its name for {@link #leave}. */
-  long start(Caller caller) {
-    long id;
+  /** A name for a call. */
+  long nextId() {
+    return lastId.incrementAndGet();
+  }
+
+  /** Makes a call with a name of its own, which {@link #leave} takes. */
+  void start(long id, Caller caller) {
     boolean isTooLate;
     synchronized (lock) {
-      id = ++lastId;
       isTooLate = isClosed;
       if (!isTooLate) {
         unsent.put(id, caller);
@@ -109,7 +113,6 @@ final class Pipeline {
     } else {
       advance();
     }
-    return id;
   }
 
   /** Forgets a call: if it was sent, its reply is ignored. */

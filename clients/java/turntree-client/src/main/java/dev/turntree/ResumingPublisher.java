@@ -39,7 +39,11 @@ final class ResumingPublisher<Q, A> implements Flow.Publisher<A> {
     private final StreamReader<Q, A> reader = readers.get();
     private final Retries retries =
         new Retries(
-            connection.budget, retryFor, Retries.STREAM_DELAY_MAX, Duration.ofDays(365 * 100));
+            connection.budget,
+            retryFor,
+            Retries.STREAM_DELAY_MAX,
+            Duration.ofDays(365 * 100),
+            connection.isRenewable);
     private final SynchronizationContext context =
         new SynchronizationContext((thread, error) -> end(error));
     private long demand;
@@ -178,7 +182,7 @@ final class ResumingPublisher<Q, A> implements Flow.Publisher<A> {
               ? Statuses.stopped(connection.target + ": the stream ended")
               : Statuses.toException(status, trailers, connection.target);
       TurntreeException closed = connection.closedError();
-      if (closed == null && error.isRetryable() && reader.isComplete()) {
+      if (closed == null && retries.isAgain(error) && reader.isComplete()) {
         end(null);
         return;
       }

@@ -1,5 +1,6 @@
 package dev.turntree;
 
+import io.grpc.Status;
 import java.time.Duration;
 import java.util.Optional;
 import java.util.concurrent.ThreadLocalRandom;
@@ -17,21 +18,30 @@ final class Retries {
   private final long retryForNanos;
   private final long deadlineNanos;
   private final Backoff backoff;
+  private final boolean mayRenew;
   private long failedAtNanos;
   private boolean isFailing;
+  private boolean isRenewed;
   private boolean isEndless;
 
-  /** Retries for a time after the first failure, of a call that ends {@code timeout} from now. */
-  Retries(Budget budget, Duration retryFor, Duration delayMax, Duration timeout) {
+  /**
+   * Retries for a time after the first failure, of a call that ends {@code timeout} from now.
+   *
+   * @param mayRenew whether the next try may show another token, so that one that has expired on
+   *     the way is no end
+   */
+  Retries(Budget budget, Duration retryFor, Duration delayMax, Duration timeout, boolean mayRenew) {
     this.budget = budget;
     this.retryForNanos = retryFor.toNanos();
     this.backoff = new Backoff(delayMax);
     this.deadlineNanos = System.nanoTime() + timeout.toNanos();
+    this.mayRenew = mayRenew;
   }
 
   /** It goes on: the next failure is a first one again. */
   void succeeded() {
     isFailing = false;
+    isRenewed = false;
     backoff.reset();
   }
 
@@ -40,11 +50,19 @@ final class Retries {
     isEndless = true;
   }
 
+  /** Whether there may be another try: of a token that was refused one, until it succeeds. */
+  boolean isAgain(TurntreeException error) {
+    return error.code() == Status.Code.UNAUTHENTICATED
+        ? mayRenew && !isRenewed
+        : error.isRetryable();
+  }
+
   /** How long to wait for the next try, in nanoseconds; {@link #NEVER} when there is to be none. */
   long waitNanos(TurntreeException error) {
-    if (!error.isRetryable()) {
+    if (!isAgain(error)) {
       return NEVER;
     }
+    isRenewed |= error.code() == Status.Code.UNAUTHENTICATED;
     long wait = backoff.nextNanos(error.retryAfter());
     if (isEndless) {
       return wait;

@@ -20,6 +20,9 @@ final class Statuses {
   private Statuses() {}
 
   static TurntreeException toException(Status status, @Nullable Metadata trailers, String target) {
+    if (status.getCause() instanceof TurntreeException own) { // of the client itself
+      return own;
+    }
     ErrorInfo info = null;
     Duration retryAfter = null;
     try {
@@ -48,34 +51,18 @@ final class Statuses {
     }
     return switch (status.getCode()) {
       // A server of turntree says these with its ErrorInfo or never. Without one they are gRPC's
-      // own words for a
-      // connection that broke.
+      // own words for a connection that broke.
       case UNAVAILABLE, INTERNAL, UNKNOWN, CANCELLED -> unreachable(target, message, cause);
-      case DEADLINE_EXCEEDED ->
-          new TurntreeException(
-              status.getCode(),
-              ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED,
-              message,
-              Map.of(),
-              null,
-              cause);
-      case RESOURCE_EXHAUSTED ->
-          new TurntreeException(
-              status.getCode(),
-              ErrorReason.ERROR_REASON_MESSAGE_TOO_LARGE,
-              message,
-              Map.of(),
-              retryAfter,
-              cause);
-      default ->
-          new TurntreeException(
-              status.getCode(),
-              ErrorReason.ERROR_REASON_UNSPECIFIED,
-              message,
-              Map.of(),
-              retryAfter,
-              cause);
+      case DEADLINE_EXCEEDED -> bare(status, ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED, message);
+      case RESOURCE_EXHAUSTED -> bare(status, ErrorReason.ERROR_REASON_MESSAGE_TOO_LARGE, message);
+      case UNAUTHENTICATED -> bare(status, ErrorReason.ERROR_REASON_CREDENTIAL_INVALID, message);
+      default -> bare(status, ErrorReason.ERROR_REASON_INTERNAL, message);
     };
+  }
+
+  private static TurntreeException bare(Status status, ErrorReason reason, String message) {
+    return new TurntreeException(
+        status.getCode(), reason, message, Map.of(), null, status.getCause());
   }
 
   private static List<Any> details(Status status, @Nullable Metadata trailers) {

@@ -11,43 +11,55 @@ public final class TurntreeClientBuilder {
   private final Address address;
   private Duration timeout = Duration.ofSeconds(30);
   private Duration retryFor = Duration.ofSeconds(8);
-  private @Nullable Supplier<String> token;
+  private @Nullable Token token;
 
   TurntreeClientBuilder(String address) {
     this.address = Address.parse(address);
     String found = System.getenv("TURNTREE_TOKEN");
-    token = found == null || found.isEmpty() ? null : () -> found;
-  }
-
-  /** The credential, instead of that of the environment variable {@code TURNTREE_TOKEN}. */
-  public TurntreeClientBuilder token(String text) {
-    return token(() -> text);
+    token = found == null || found.isEmpty() ? null : Token.text(found);
   }
 
   /**
-   * A function that gives a fresh credential for each stream of calls, which is opened again when
-   * the server no longer takes the one that it was opened with.
+   * The credential, instead of that of the environment variable {@code TURNTREE_TOKEN}.
+   *
+   * @throws TurntreeException FIELD_INVALID if it has other characters than visible ones of ASCII
+   */
+  public TurntreeClientBuilder token(String text) {
+    token = Token.text(text);
+    return this;
+  }
+
+  /**
+   * A function that gives a fresh credential for each stream, which is opened again when the server
+   * no longer takes the one that it was opened with.
    */
   public TurntreeClientBuilder token(Supplier<String> source) {
-    token = source;
+    token = new Token(source, true);
     return this;
   }
 
   /** How long a call may take, its retries included: 30 seconds if not set, at most a day. */
   public TurntreeClientBuilder timeout(Duration time) {
-    timeout = checked("timeout", time);
+    timeout = checkedTimeout(time);
     return this;
   }
 
-  /** How long a call that finds no server is tried again: 8 seconds if not set, at most a day. */
+  /**
+   * How long a call that finds no server is tried again: 8 seconds if not set, at most a day; 0 for
+   * never.
+   */
   public TurntreeClientBuilder retryFor(Duration time) {
-    retryFor = checked("retryFor", time);
+    if (time.isNegative() || time.compareTo(LONGEST) > 0) {
+      throw TurntreeException.invalid("retryFor", time.toString(), "0 or more and at most a day");
+    }
+    retryFor = time;
     return this;
   }
 
-  static Duration checked(String field, Duration time) {
+  static Duration checkedTimeout(Duration time) {
     if (time.isNegative() || time.isZero() || time.compareTo(LONGEST) > 0) {
-      throw TurntreeException.invalid(field, time.toString(), "longer than 0 and at most a day");
+      throw TurntreeException.invalid(
+          "timeout", time.toString(), "longer than 0 and at most a day");
     }
     return time;
   }

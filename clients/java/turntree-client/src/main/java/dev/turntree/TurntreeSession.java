@@ -29,6 +29,7 @@ import java.util.Objects;
 import java.util.Optional;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One session and its current branch, which is this handle's own state and {@code main} first. When
@@ -146,17 +147,68 @@ public final class TurntreeSession {
    * branch.
    */
   public Branch branchBefore(long turn, String newBranchId) {
-    return fork(CreateBranchRequest.newBuilder().setTurn(turn).setNewBranchId(newBranchId));
+    return fork(before(turn), newBranchId);
+  }
+
+  /** As {@link #branchBefore(long, String)}, with an id that the server makes up. */
+  public Branch branchBefore(long turn) {
+    return fork(before(turn), null);
+  }
+
+  /** Forks the current branch after the last item of a turn, and goes to the new branch. */
+  public Branch branchAfter(long turn, String newBranchId) {
+    return fork(after(turn), newBranchId);
+  }
+
+  /** As {@link #branchAfter(long, String)}, with an id that the server makes up. */
+  public Branch branchAfter(long turn) {
+    return fork(after(turn), null);
+  }
+
+  /**
+   * Forks the current branch before the first turn whose user item contains a text, ignoring the
+   * case of ASCII letters, and goes to the new branch.
+   */
+  public Branch branchBeforeContent(String content, String newBranchId) {
+    return fork(beforeContent(content), newBranchId);
+  }
+
+  /** As {@link #branchBeforeContent(String, String)}, with an id that the server makes up. */
+  public Branch branchBeforeContent(String content) {
+    return fork(beforeContent(content), null);
   }
 
   /** Forks the current branch at its end, and goes to the new branch. */
   public Branch branchHere(String newBranchId) {
-    var head = Head.getDefaultInstance();
-    return fork(CreateBranchRequest.newBuilder().setHead(head).setNewBranchId(newBranchId));
+    return fork(atHead(), newBranchId);
   }
 
-  private Branch fork(CreateBranchRequest.Builder request) {
+  /** As {@link #branchHere(String)}, with an id that the server makes up. */
+  public Branch branchHere() {
+    return fork(atHead(), null);
+  }
+
+  private static CreateBranchRequest.Builder before(long turn) {
+    return CreateBranchRequest.newBuilder().setTurn(turn);
+  }
+
+  private static CreateBranchRequest.Builder after(long turn) {
+    return CreateBranchRequest.newBuilder().setAfterTurn(turn);
+  }
+
+  private static CreateBranchRequest.Builder beforeContent(String content) {
+    return CreateBranchRequest.newBuilder().setContent(content);
+  }
+
+  private static CreateBranchRequest.Builder atHead() {
+    return CreateBranchRequest.newBuilder().setHead(Head.getDefaultInstance());
+  }
+
+  private Branch fork(CreateBranchRequest.Builder request, @Nullable String newBranchId) {
     request.setSessionId(sessionId).setBranch(branch());
+    if (newBranchId != null) {
+      request.setNewBranchId(newBranchId);
+    }
     return standOn(client.createBranch(request.build()).getBranch());
   }
 

@@ -41,7 +41,8 @@ final class UnaryCall<Q extends Message, A> implements Pipeline.Caller {
     this.connection = connection;
     this.method = method;
     this.request = RequestIds.named(request);
-    this.retries = new Retries(connection.budget, retryFor, Retries.CALL_DELAY_MAX, timeout);
+    // The token of a call that goes by itself is made for it, and that of the pipeline is renewed.
+    this.retries = new Retries(connection.budget, retryFor, Retries.CALL_DELAY_MAX, timeout, false);
     this.deadline = Deadline.after(timeout.toNanos(), TimeUnit.NANOSECONDS);
     this.completing = completing;
   }
@@ -73,14 +74,19 @@ final class UnaryCall<Q extends Message, A> implements Pipeline.Caller {
   }
 
   private void attempt() {
+    if (result.isDone()) { // its caller has left
+      return;
+    }
     TurntreeException closed = connection.closedError();
     if (closed != null) {
       fail(closed);
       return;
     }
     if (connection.pipeline.takes(request)) {
-      long id = connection.pipeline.start(this);
+      // The stream may break before the start returns, and this be the second try by then.
+      long id = connection.pipeline.nextId();
       cancel = () -> connection.pipeline.leave(id);
+      connection.pipeline.start(id, this);
     } else {
       attemptAlone();
     }

@@ -18,7 +18,9 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -134,6 +136,38 @@ class AccessTest {
             .build()) {
       assertThrows(TurntreeException.class, () -> client.getItems(READ));
       assertEquals(0, client.getItems(READ).getDelta().getItemsCount());
+      assertEquals(2, asked.get());
+    }
+  }
+
+  /** A watch whose token is revoked goes on with the next one that the function gives. */
+  @Test
+  void renewedTokens() throws Exception {
+    Path keysFile = folder.resolve("rotated.json");
+    String old = Credentials.createApiKey(keysFile, "reader");
+    String fresh = Credentials.createApiKey(keysFile, "writer");
+    AtomicReference<String> current = new AtomicReference<>(old);
+    AtomicInteger asked = new AtomicInteger();
+    CompletableFuture<Void> renewed = new CompletableFuture<>();
+    try (Server rotating = Server.start("--keys-file", keysFile.toString());
+        TurntreeClient writing = TurntreeClient.builder(rotating.address()).token(fresh).build();
+        TurntreeClient watching =
+            TurntreeClient.builder(rotating.address())
+                .token(
+                    () -> {
+                      if (asked.incrementAndGet() == 2) {
+                        renewed.complete(null);
+                      }
+                      return current.get();
+                    })
+                .build();
+        var changes = watching.session("s").watch()) {
+      changes.next();
+      current.set(fresh);
+      Credentials.revokeApiKey(keysFile, "reader");
+      var written = renewed.thenRunAsync(() -> writing.addItems(ADD));
+      assertEquals(ADD.getItemsList(), changes.next().getDelta().getItemsList());
+      written.get();
       assertEquals(2, asked.get());
     }
   }

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.google.protobuf.ByteString;
 import dev.turntree.testing.Server;
 import dev.turntree.v1.AddItemsRequest;
+import dev.turntree.v1.Branch;
 import dev.turntree.v1.BranchPointer;
 import dev.turntree.v1.DeltaKind;
 import dev.turntree.v1.ErrorReason;
@@ -21,8 +22,11 @@ import java.net.ServerSocket;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.ExecutionException;
+import java.util.function.Supplier;
 import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -32,6 +36,11 @@ import org.junit.jupiter.api.Timeout;
 class ClientTest {
   private static String user(String text) {
     return "{\"role\": \"user\", \"content\": \"" + text + "\"}";
+  }
+
+  /** A client that has time for a server that starts slowly. */
+  private static TurntreeClient patient(Server server) {
+    return TurntreeClient.builder(server.address()).retryFor(Duration.ofSeconds(30)).build();
   }
 
   private static AddItemsRequest add(String text) {
@@ -74,7 +83,7 @@ class ClientTest {
   @Test
   void streamsResume() {
     try (Server server = Server.start();
-        TurntreeClient client = TurntreeClient.connect(server.address())) {
+        TurntreeClient client = patient(server)) {
       var session = client.session("s");
       List<ByteString> items = new ArrayList<>();
       for (int part = 0; part < 5; part++) {
@@ -118,7 +127,7 @@ class ClientTest {
   @Test
   void killedServer() throws Exception {
     try (Server server = Server.start();
-        TurntreeClient client = TurntreeClient.connect(server.address())) {
+        TurntreeClient client = patient(server)) {
       CountDownLatch begun = new CountDownLatch(10);
       var writer =
           CompletableFuture.runAsync(
@@ -273,5 +282,136 @@ class ClientTest {
     TurntreeClient.builder("turntrees://memory.example:1").token("t").build().close();
     assertFalse(Address.parse("localhost.example:1").isPrivate());
     assertTrue(Address.parse("LOCALHOST:1").isPrivate());
+  }
+
+  /** How a call, one that goes alone, and a stream fail. */
+  private static List<TurntreeException> failures(TurntreeClient client) {
+    var request = GetSessionRequest.newBuilder().setSessionId("s").build();
+    var large = add("x".repeat(2 << 20));
+    return List.of(
+        assertThrows(TurntreeException.class, () -> client.getSession(request)),
+        assertThrows(TurntreeException.class, () -> client.addItems(large)),
+        assertThrows(TurntreeException.class, () -> client.session("s").items()));
+  }
+
+  private static void assertHidden(TurntreeException error) {
+    var limit = "a token of visible ASCII characters";
+    assertEquals(Status.Code.INVALID_ARGUMENT, error.code());
+    assertEquals(ErrorReason.ERROR_REASON_FIELD_INVALID, error.reason());
+    assertEquals(Map.of("field", "token", "value", "(hidden)", "limit", limit), error.facts());
+    assertFalse(error.toString().contains("secret"));
+  }
+
+  /** What is no token is refused without being shown or sent: as a text, and by a function. */
+  @Test
+  void tokensAreChecked() throws Exception {
+    try (ToldServer server = new ToldServer()) {
+      for (String token :
+          List.of("secret\n", "", "a secret", "\0secret", "sécret", "secret\u007f")) {
+        var builder = TurntreeClient.builder(server.address());
+        assertHidden(assertThrows(TurntreeException.class, () -> builder.token(token)));
+        try (TurntreeClient client = builder.token(() -> token).build()) {
+          failures(client).forEach(ClientTest::assertHidden);
+        }
+      }
+      assertEquals(0, server.opened());
+    }
+  }
+
+  /** A function that fails to give a token fails the call with what it failed with. */
+  @Test
+  void noToken() throws Exception {
+    try (ToldServer server = new ToldServer();
+        TurntreeClient client =
+            TurntreeClient.builder(server.address())
+                .token(
+                    () -> {
+                      throw new AssertionError("the vault is sealed");
+                    })
+                .build()) {
+      for (var error : failures(client)) {
+        assertEquals(Status.Code.UNAUTHENTICATED, error.code());
+        assertEquals(ErrorReason.ERROR_REASON_CREDENTIAL_REQUIRED, error.reason());
+        assertTrue(error.toString().contains("no token: "), error::toString);
+        assertTrue(error.toString().contains("the vault is sealed"), error::toString);
+      }
+    }
+  }
+
+  /** A status that turntree does not say is told by its code, as that of something in between. */
+  @Test
+  void bareStatuses() {
+    for (var code : Status.Code.values()) {
+      var error = Statuses.toException(code.toStatus().withDescription("no"), null, "h:1");
+      var expected =
+          switch (code) {
+            case UNAVAILABLE, INTERNAL, UNKNOWN, CANCELLED ->
+                ErrorReason.ERROR_REASON_SERVER_UNREACHABLE;
+            case DEADLINE_EXCEEDED -> ErrorReason.ERROR_REASON_DEADLINE_EXCEEDED;
+            case RESOURCE_EXHAUSTED -> ErrorReason.ERROR_REASON_MESSAGE_TOO_LARGE;
+            case UNAUTHENTICATED -> ErrorReason.ERROR_REASON_CREDENTIAL_INVALID;
+            default -> ErrorReason.ERROR_REASON_INTERNAL;
+          };
+      boolean isAway = expected == ErrorReason.ERROR_REASON_SERVER_UNREACHABLE;
+      assertEquals(expected, error.reason(), code::toString);
+      assertEquals(isAway ? Status.Code.UNAVAILABLE : code, error.code());
+      assertEquals(isAway ? Map.of("target", "h:1") : Map.of(), error.facts());
+      assertTrue(error.toString().contains("h:1: no"), error::toString);
+    }
+  }
+
+  /** No time for retries is none: a server that is away is asked once. */
+  @Test
+  void noRetries() throws Exception {
+    try (ToldServer server = new ToldServer();
+        TurntreeClient client =
+            TurntreeClient.builder(server.address()).retryFor(Duration.ZERO).build()) {
+      var request = GetSessionRequest.newBuilder().setSessionId("s").build();
+      var answer = client.async().getSession(request);
+      server.stream().end(Status.UNAVAILABLE.asRuntimeException());
+      assertThrows(ExecutionException.class, answer::get);
+      assertEquals(1, server.opened());
+    }
+    for (var time : List.of(Duration.ofNanos(-1), Duration.ofDays(2))) {
+      var builder = TurntreeClient.builder("h:1");
+      var error = assertThrows(TurntreeException.class, () -> builder.retryFor(time));
+      assertEquals("retryFor", error.facts().get("field"));
+    }
+    var builder = TurntreeClient.builder("h:1");
+    assertThrows(TurntreeException.class, () -> builder.timeout(Duration.ZERO));
+  }
+
+  /** The handle forks before and after a turn, by content and at the end, with an id or without. */
+  @Test
+  void forks() {
+    try (Server server = Server.start();
+        TurntreeClient client = TurntreeClient.connect(server.address())) {
+      var session = client.session("s");
+      session.addItems(user("one"), user("two"), user("three"));
+      List<Supplier<Branch>> named =
+          List.of(
+              () -> session.branchBefore(2, "before"),
+              () -> session.branchAfter(2, "after"),
+              () -> session.branchBeforeContent("THREE", "content"),
+              () -> session.branchHere("here"));
+      List<Supplier<Branch>> unnamed =
+          List.of(
+              () -> session.branchBefore(2),
+              () -> session.branchAfter(2),
+              () -> session.branchBeforeContent("THREE"),
+              session::branchHere);
+      var names = List.of("before", "after", "content", "here");
+      var sizes = List.of(1, 2, 2, 3);
+      for (int way = 0; way < 4; way++) {
+        session.switchTo("main");
+        assertEquals(names.get(way), named.get(way).get().getBranchId());
+        assertEquals(sizes.get(way), session.items().size(), names.get(way));
+        session.switchTo("main");
+        String made = unnamed.get(way).get().getBranchId();
+        assertFalse(made.isEmpty() || made.equals("main"));
+        assertEquals(made, session.branch().getBranchId());
+        assertEquals(sizes.get(way), session.items().size(), names.get(way));
+      }
+    }
   }
 }

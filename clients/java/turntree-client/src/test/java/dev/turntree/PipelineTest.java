@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import com.google.protobuf.Any;
 import com.google.protobuf.ByteString;
 import com.google.rpc.ErrorInfo;
+import com.google.rpc.RetryInfo;
 import dev.turntree.testing.Server;
 import dev.turntree.v1.AddItemsRequest;
 import dev.turntree.v1.AddItemsResponse;
@@ -21,13 +22,18 @@ import dev.turntree.v1.SessionServiceGrpc;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
 import io.grpc.stub.StreamObserver;
+import java.net.InetAddress;
+import java.net.ServerSocket;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.Predicate;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -41,6 +47,11 @@ class PipelineTest {
   private static AddItemsRequest add(String item) {
     var bytes = ByteString.copyFromUtf8(item);
     return AddItemsRequest.newBuilder().setSessionId("s").addItems(bytes).build();
+  }
+
+  /** A client that has time for a server that starts slowly. */
+  private static TurntreeClient patient(Server server) {
+    return TurntreeClient.builder(server.address()).retryFor(Duration.ofSeconds(30)).build();
   }
 
   private static PipelineReply described(PipelineCall call) {
@@ -138,7 +149,7 @@ class PipelineTest {
   @Test
   void oneEffect() throws Exception {
     try (Server server = Server.start();
-        TurntreeClient client = TurntreeClient.connect(server.address())) {
+        TurntreeClient client = patient(server)) {
       var started = new AtomicInteger();
       List<CompletableFuture<Void>> writers = new ArrayList<>();
       for (int writer = 0; writer < 8; writer++) {
@@ -171,11 +182,11 @@ class PipelineTest {
   void deadline() throws Exception {
     try (ToldServer server = new ToldServer();
         TurntreeClient client = TurntreeClient.connect(server.address())) {
-      var quick = client.withTimeout(Duration.ofMillis(200)).async();
+      var quick = client.withTimeout(Duration.ofSeconds(1)).async();
       var slow = client.async().getSession(get("slow"));
-      var late = quick.getSession(get("late"));
       ToldServer.Stream stream = server.stream();
       PipelineCall slowCall = stream.call();
+      var late = quick.getSession(get("late"));
       PipelineCall lateCall = stream.call();
       assertTrue(lateCall.getTimeout().getSeconds() == 0 && lateCall.getTimeout().getNanos() > 0);
       assertTrue(slowCall.getTimeout().getSeconds() >= 28);
@@ -192,11 +203,21 @@ class PipelineTest {
     }
   }
 
+  private static String taken(BlockingQueue<String> tokens) {
+    try {
+      return tokens.take();
+    } catch (InterruptedException interrupted) {
+      throw new IllegalStateException(interrupted);
+    }
+  }
+
   /** A call that was cancelled is not sent any more, and its reply is ignored if it was. */
   @Test
   void cancelled() throws Exception {
+    var tokens = new LinkedBlockingQueue<>(List.of("t1"));
     try (ToldServer server = new ToldServer();
-        TurntreeClient client = TurntreeClient.connect(server.address())) {
+        TurntreeClient client =
+            TurntreeClient.builder(server.address()).token(() -> taken(tokens)).build()) {
       var left = client.async().getSession(get("left"));
       ToldServer.Stream stream = server.stream();
       PipelineCall leftCall = stream.call();
@@ -208,6 +229,7 @@ class PipelineTest {
       stream.end(refused(Status.UNAVAILABLE));
       var unsent = client.async().getSession(get("unsent"));
       assertTrue(unsent.cancel(true));
+      tokens.add("t2"); // without it nothing is sent
       ToldServer.Stream again = server.stream();
       PipelineCall keptCall = again.call();
       assertEquals("kept", keptCall.getGetSession().getSessionId());
@@ -215,6 +237,32 @@ class PipelineTest {
       assertEquals("kept", kept.get().getSession().getSessionId());
       var next = client.async().getSession(get("next"));
       assertEquals("next", again.call().getGetSession().getSessionId());
+      assertTrue(next.cancel(true));
+    }
+  }
+
+  /** A call that is cancelled while it waits for its next try is not made again. */
+  @Test
+  void cancelledWhileWaiting() throws Exception {
+    try (ToldServer server = new ToldServer();
+        TurntreeClient client = TurntreeClient.connect(server.address())) {
+      var left = client.async().getSession(get("left"));
+      var other = client.async().getSession(get("other"));
+      ToldServer.Stream stream = server.stream();
+      var second = com.google.protobuf.Duration.newBuilder().setSeconds(1);
+      var busy = failed(stream.call(), Status.UNAVAILABLE, "STORE_BUSY").toBuilder();
+      busy.getErrorBuilder()
+          .addDetails(Any.pack(RetryInfo.newBuilder().setRetryDelay(second).build()));
+      stream.reply(busy.build());
+      stream.reply(described(stream.call()));
+      other.get(); // so the client knows of the failure before
+      assertTrue(left.cancel(true));
+      var later = new CompletableFuture<Void>(); // than the try that would be made
+      long wait = Duration.ofMillis(1_600).toNanos();
+      client.async().connection().after(wait, () -> later.complete(null));
+      later.get();
+      var next = client.async().getSession(get("next"));
+      assertEquals("next", stream.call().getGetSession().getSessionId());
       assertTrue(next.cancel(true));
     }
   }
@@ -324,9 +372,54 @@ class PipelineTest {
       server.stream().call();
       client.close();
       assertEquals(ErrorReason.ERROR_REASON_SERVER_STOPPING, errorOf(answer).reason());
-      while (Thread.getAllStackTraces().keySet().stream().anyMatch(PipelineTest::isOfClient)) {
+      while (threads(PipelineTest::isOfClient) > 0) {
         Thread.onSpinWait();
       }
     }
+  }
+
+  private static long threads(Predicate<Thread> some) {
+    return Thread.getAllStackTraces().keySet().stream().filter(some).count();
+  }
+
+  private static boolean isAskingBudget(Thread thread) {
+    StackTraceElement[] frames = thread.getStackTrace();
+    return thread.getState() == Thread.State.BLOCKED
+        && frames.length > 0
+        && frames[0].getMethodName().equals("spend");
+  }
+
+  /** A call and a stream that fail just when their client is closed end. */
+  @Test
+  void closedWhileFailing() throws Exception {
+    TurntreeClient client;
+    try (ServerSocket free = new ServerSocket(0, 1, InetAddress.getLoopbackAddress())) {
+      client = TurntreeClient.connect("127.0.0.1:" + free.getLocalPort());
+    }
+    CompletableFuture<?> answer;
+    CompletableFuture<?> read;
+    synchronized (client.async().connection().budget) { // no retry is decided upon meanwhile
+      answer = client.async().addItems(add("x".repeat(2 << 20)));
+      read = CompletableFuture.runAsync(() -> client.session("s").items());
+      while (threads(PipelineTest::isAskingBudget) < 2) {
+        Thread.onSpinWait();
+      }
+      client.close();
+    }
+    assertEquals(ErrorReason.ERROR_REASON_SERVER_STOPPING, errorOf(answer).reason());
+    assertEquals(ErrorReason.ERROR_REASON_SERVER_STOPPING, errorOf(read).reason());
+  }
+
+  /** What is to be done later is done at once when the timer has ended. */
+  @Test
+  void laterIsNow() {
+    var connection = new Connection(Address.parse("127.0.0.1:1"), null);
+    connection.timer.shutdown();
+    var done = new AtomicInteger();
+    connection.after(Duration.ofDays(1).toNanos(), done::incrementAndGet);
+    assertEquals(1, done.get());
+    connection.close();
+    connection.after(Duration.ofDays(1).toNanos(), done::incrementAndGet);
+    assertEquals(2, done.get());
   }
 }

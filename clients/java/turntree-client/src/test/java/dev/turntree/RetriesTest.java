@@ -17,7 +17,7 @@ class RetriesTest {
   private static final Duration SECOND = Duration.ofSeconds(1);
 
   private static Retries retries(Duration retryFor, Duration timeout) {
-    return new Retries(new Retries.Budget(), retryFor, Retries.CALL_DELAY_MAX, timeout);
+    return new Retries(new Retries.Budget(), retryFor, Retries.CALL_DELAY_MAX, timeout, false);
   }
 
   private static long nanos(long millis) {
@@ -56,5 +56,19 @@ class RetriesTest {
     Duration minute = Duration.ofMinutes(1);
     assertTrue(retries(SECOND, minute).isInTime(nanos(950)));
     assertFalse(retries(SECOND, minute).isInTime(nanos(1_000)));
+  }
+
+  /** A token that is refused is renewed once, and again only after a success; a text never is. */
+  @Test
+  void renewals() {
+    var refused = Statuses.toException(Status.UNAUTHENTICATED, null, "h:1");
+    assertEquals(Retries.NEVER, retries(SECOND, SECOND).waitNanos(refused));
+    Retries renewing =
+        new Retries(new Retries.Budget(), SECOND, Retries.STREAM_DELAY_MAX, SECOND, true);
+    assertTrue(renewing.waitNanos(refusal(1)) > 0);
+    assertTrue(renewing.waitNanos(refused) > 0);
+    assertEquals(Retries.NEVER, renewing.waitNanos(refused));
+    renewing.succeeded();
+    assertTrue(renewing.waitNanos(refused) > 0);
   }
 }

@@ -1,6 +1,7 @@
 package dev.turntree.example;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.turntree.testing.Server;
@@ -15,6 +16,9 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import java.util.zip.ZipEntry;
+import java.util.zip.ZipFile;
 import javax.tools.ToolProvider;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -34,6 +38,34 @@ class DocumentsTest {
     assertTrue(shown.startsWith("turn 1 has 2 items\nturn 2 has 1 items\n"), shown);
     assertTrue(shown.contains("When was it built?") && !shown.contains("What state"), shown);
     assertTrue(shown.endsWith("53 tokens in 1 turns\n"), shown);
+  }
+
+  /** The jars of classes, sources and docs hold the licence. This module's are made afterwards. */
+  @Test
+  void licence() throws Exception {
+    String text = Files.readString(Path.of("..", "LICENSE"));
+    List<Path> jars;
+    try (Stream<Path> files =
+        Files.find(Path.of(".."), 3, (file, facts) -> facts.isRegularFile())) {
+      jars =
+          files
+              .filter(file -> file.toString().endsWith(".jar"))
+              .filter(file -> file.getParent().endsWith("target"))
+              .filter(file -> !file.startsWith(Path.of("..", "example")))
+              .toList();
+    }
+    for (String kind : List.of("", "-sources", "-javadoc")) {
+      Pattern client = Pattern.compile("turntree-client-[0-9.]+" + kind + "\\.jar$");
+      assertTrue(jars.stream().anyMatch(jar -> client.matcher(jar.toString()).find()), kind);
+    }
+    for (Path jar : jars) {
+      try (ZipFile packed = new ZipFile(jar.toFile())) {
+        ZipEntry entry = packed.getEntry("META-INF/LICENSE");
+        assertNotNull(entry, jar::toString);
+        byte[] licence = packed.getInputStream(entry).readAllBytes();
+        assertEquals(text, new String(licence, StandardCharsets.UTF_8), jar::toString);
+      }
+    }
   }
 
   /** The blocks of the README compile, run one after the other, and print what they say. */

@@ -81,6 +81,11 @@ public record Credentials(Path certificate, Path key) {
     return words[words.length - 1];
   }
 
+  /** Takes an API key out of a file of keys; its name is that of its role. */
+  public static void revokeApiKey(Path keysFile, String name) {
+    run(List.of(Server.command(), "keys", "revoke", "--keys-file", keysFile.toString(), name));
+  }
+
   private static String run(List<String> command) {
     try {
       Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
