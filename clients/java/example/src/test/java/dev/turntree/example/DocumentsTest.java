@@ -1,7 +1,6 @@
 package dev.turntree.example;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import dev.turntree.testing.Server;
@@ -10,6 +9,8 @@ import java.io.PrintStream;
 import java.net.URL;
 import java.net.URLClassLoader;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.FileSystem;
+import java.nio.file.FileSystems;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -17,8 +18,6 @@ import java.util.List;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import java.util.stream.Stream;
-import java.util.zip.ZipEntry;
-import java.util.zip.ZipFile;
 import javax.tools.ToolProvider;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -44,14 +43,12 @@ class DocumentsTest {
   @Test
   void licence() throws Exception {
     String text = Files.readString(Path.of("..", "LICENSE"));
+    var others = FileSystems.getDefault().getPathMatcher("glob:../*/target/*.jar");
     List<Path> jars;
-    try (Stream<Path> files =
-        Files.find(Path.of(".."), 3, (file, facts) -> facts.isRegularFile())) {
+    try (Stream<Path> files = Files.walk(Path.of(".."), 3)) {
       jars =
           files
-              .filter(file -> file.toString().endsWith(".jar"))
-              .filter(file -> file.getParent().endsWith("target"))
-              .filter(file -> !file.startsWith(Path.of("..", "example")))
+              .filter(file -> others.matches(file) && !file.startsWith(Path.of("..", "example")))
               .toList();
     }
     for (String kind : List.of("", "-sources", "-javadoc")) {
@@ -59,11 +56,10 @@ class DocumentsTest {
       assertTrue(jars.stream().anyMatch(jar -> client.matcher(jar.toString()).find()), kind);
     }
     for (Path jar : jars) {
-      try (ZipFile packed = new ZipFile(jar.toFile())) {
-        ZipEntry entry = packed.getEntry("META-INF/LICENSE");
-        assertNotNull(entry, jar::toString);
-        byte[] licence = packed.getInputStream(entry).readAllBytes();
-        assertEquals(text, new String(licence, StandardCharsets.UTF_8), jar::toString);
+      try (FileSystem packed = FileSystems.newFileSystem(jar)) {
+        Path licence = packed.getPath("META-INF", "LICENSE");
+        assertTrue(Files.exists(licence), jar::toString);
+        assertEquals(text, Files.readString(licence), jar::toString);
       }
     }
   }
