@@ -79,7 +79,7 @@ func TestReadme(t *testing.T) {
 	for written, real := range map[string]string{
 		`"localhost:50051"`: fmt.Sprintf("%q", testserver.Start(t).Address),
 		`"turntrees://memory.example:443?ca_file=ca.pem"`: fmt.Sprintf("%q", url),
-		`"a secret"`: fmt.Sprintf("%q", writer),
+		`"tt_secret"`: fmt.Sprintf("%q", writer),
 	} {
 		equal(t, strings.Contains(source, written), true)
 		source = strings.ReplaceAll(source, written, real)

@@ -10,7 +10,7 @@ use std::{env, fs};
 const README: &str = "../README.md";
 const ADDRESS: &str = "\"localhost:50051\"";
 const MODEL: &str = "OpenAI::from_env()?.responses(openai::GPT_5_2)";
-const TOKEN: &str = "\"a secret\"";
+const TOKEN: &str = "\"tt_secret\"";
 const TLS_ADDRESS: &str = "\"turntrees://memory.example:443?ca_file=ca.pem\"";
 
 fn main() {
