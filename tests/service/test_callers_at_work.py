@@ -10,7 +10,7 @@ from pathlib import Path
 from h2.settings import SettingCodes
 from turntree.remote import RemoteStore
 from turntree.v1.pipeline_pb2 import PipelineCall, PipelineRequest, PipelineResponse
-from turntree.v1.session_pb2 import GetItemsRequest
+from turntree.v1.session_pb2 import GetItemsRequest, StreamItemsRequest
 from turntree_server.access.keys import revoke_key
 from turntree_server.app import Server
 from turntree_server.service.pipeline import CALLS_AT_WORK_MAX
@@ -88,6 +88,21 @@ async def _settled(server: Server) -> None:
         await asyncio.sleep(0.02)
         now = sum(use.calls for use in server._gate._load._uses.values())
         unchanged, seen = (unchanged + 1 if now == seen else 0), now
+
+
+async def test_a_stream_that_is_cut_in_its_first_message_is_told(tmp_path: Path) -> None:
+    """A stream whose key is revoked before its client took anything ends with the reason once the client reads."""
+    key = new_key(tmp_path / "keys.json", "k")
+    async with serving(tmp_path) as server, AsyncExitStack() as stack:
+        await fill(server, key)
+        client = Speaker(*await connect(stack, server.address, {SettingCodes.INITIAL_WINDOW_SIZE: 0}))
+        client.ask(1, "SessionService/StreamItems", StreamItemsRequest(session_id="big"), token=key)
+        await _settled(server)
+        revoke(server, tmp_path, "k")
+        await asyncio.sleep(0.1)
+        client.make_room(1)
+        await client.hear(lambda: 1 in client.ended)
+        assert client.statuses == {1: UNAUTHENTICATED}
 
 
 async def test_a_pipeline_ends_when_its_key_was_revoked(tmp_path: Path) -> None:

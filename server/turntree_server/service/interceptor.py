@@ -102,8 +102,10 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 caller = await self._gate.identify(context.invocation_metadata())
                 if isinstance(request, Malformed):
                     request.refuse()
-                async with self._gate.call(caller, name), self._gate.while_valid(caller):
-                    await _send(handler(request, context), context)
+                async with self._gate.call(caller, name):
+                    await _begin(context)
+                    async with self._gate.while_valid(caller):
+                        await _send(handler(request, context), context)
             except Exception as error:
                 await _abort(context, error)
 
@@ -117,12 +119,18 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 except Unauthenticated:
                     await _first_message(context)
                     raise
+                await _begin(context)
                 answer: Any = handler(_well_formed(requests), context)
                 await (_send(answer, context) if hasattr(answer, "__aiter__") else answer)
             except Exception as error:
                 await _abort(context, error)
 
         return stream
+
+
+async def _begin(context: Context) -> None:
+    """Send what precedes the first message: gRPC can tell no status after a first write that was cut within it."""
+    await context.send_initial_metadata(())
 
 
 async def _first_message(context: Context) -> None:
