@@ -43,9 +43,10 @@ ROOMS: Mapping[str, set[str]] = {
         "asyncio",
         "grpc",
     },
+    "turntree.connection": {"turntree.pipeline", "turntree.retries", "turntree.token", "turntree.v1", "grpc"},
     "turntree.remote": {
         *WORDS,
-        "turntree.pipeline",
+        "turntree.connection",
         "turntree.probe",
         "turntree.request_ids",
         "turntree.retries",

@@ -15,8 +15,9 @@ from typing import TypeVar
 import grpc
 import grpc.aio
 import pytest
+from turntree.connection import OPTIONS
 from turntree.errors import DeadlineExceeded, ErrorReason, Unavailable
-from turntree.remote import OPTIONS, RemoteStore
+from turntree.remote import RemoteStore
 from turntree.request_ids import new_request_id
 from turntree.rpc_errors import from_rpc_error
 from turntree.store import Store

@@ -35,6 +35,11 @@ from tests.support.schemas import SCHEMAS, make
 from tests.support.server_process import ServerProcess
 
 ANY_PORT = ("--listen", "127.0.0.1:0")
+OVER: dict[str, Callable[[Path, Path], tuple[str | Path, ...]]] = {
+    "restore": lambda db, other: ("restore", other, "--db", db, "--force"),
+    "backup": lambda db, other: ("backup", db, "--db", other, "--force"),
+}
+"""How each command replaces a file by a copy of another one."""
 
 
 @pytest.fixture
@@ -173,21 +178,23 @@ async def test_a_restore_over_what_is_left(damage: bytes, db: Path, tmp_path: Pa
     assert dump(db) == expected
 
 
-def test_a_restore_beside_a_server(server: ServerProcess, db: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", OVER)
+def test_a_file_that_a_server_has(command: str, server: ServerProcess, tmp_path: Path) -> None:
     """A file that a server has open is not replaced, also with --force."""
     make("turntree_schema_2", tmp_path / "copy.db")
     before = dump(server.db)
-    refused = run("restore", tmp_path / "copy.db", "--db", server.db, "--force")
+    refused = run(*OVER[command](server.db, tmp_path / "copy.db"))
     assert_refused(refused, "another turntree server serves it", code=ExitCode.DATABASE_IN_USE)
     assert dump(server.db) == before
 
 
-async def test_a_restore_beside_another_program(db: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", OVER)
+async def test_a_file_that_another_program_has(command: str, db: Path, tmp_path: Path) -> None:
     """A file that an embedded store, or any program through SQLite, has open is not replaced."""
     make("turntree_schema_2", tmp_path / "copy.db")
     async with await turntree.connect(f"sqlite:///{db}") as store:
         before = await items_of(store, "s")
-        refused = run("restore", tmp_path / "copy.db", "--db", db, "--force")
+        refused = run(*OVER[command](db, tmp_path / "copy.db"))
         assert_refused(refused, "another program has it open", code=ExitCode.DATABASE_IN_USE)
         assert await items_of(store, "s") == before
 
@@ -223,26 +230,11 @@ async def test_a_backup_beside_an_old_log(db: Path, tmp_path: Path) -> None:
     assert dump(copy) == dump(db)
 
 
-def test_a_backup_over_a_served_file(server: ServerProcess, tmp_path: Path) -> None:
-    """A file that a server has open is not replaced by a copy, also with --force."""
-    make("turntree_schema_2", tmp_path / "other.db")
-    before = dump(server.db)
-    refused = run("backup", server.db, "--db", tmp_path / "other.db", "--force")
-    assert_refused(refused, "another turntree server serves it", code=ExitCode.DATABASE_IN_USE)
-    assert dump(server.db) == before
-
-
-async def test_a_backup_over_an_open_file(db: Path, tmp_path: Path) -> None:
-    """A file that an embedded store has open is not replaced by a copy, nor is the database by another name."""
-    make("turntree_schema_2", tmp_path / "other.db")
-    async with await turntree.connect(f"sqlite:///{db}") as store:
-        before = await items_of(store, "s")
-        refused = run("backup", db, "--db", tmp_path / "other.db", "--force")
-        assert_refused(refused, "another program has it open", code=ExitCode.DATABASE_IN_USE)
-        (tmp_path / "alias.db").hardlink_to(db)
-        itself = run("backup", tmp_path / "alias.db", "--db", db, "--force")
-        assert_refused(itself, "it is the database itself", code=ExitCode.CANNOT_CREATE)
-        assert await items_of(store, "s") == before
+def test_a_backup_over_itself(db: Path, tmp_path: Path) -> None:
+    """A database is not replaced by a copy of itself, by whatever name it is called."""
+    (tmp_path / "alias.db").hardlink_to(db)
+    itself = run("backup", tmp_path / "alias.db", "--db", db, "--force")
+    assert_refused(itself, "it is the database itself", code=ExitCode.CANNOT_CREATE)
 
 
 def test_a_restored_file_is_its_owners(db: Path, tmp_path: Path) -> None:

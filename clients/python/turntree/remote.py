@@ -13,6 +13,7 @@ import grpc
 import grpc.aio
 
 from turntree import wire
+from turntree.connection import Connection
 from turntree.errors import (
     ErrorReason,
     TurntreeError,
@@ -51,7 +52,6 @@ from turntree.model import (
     UsageTotal,
     Written,
 )
-from turntree.pipeline import Pipeline
 from turntree.probe import TlsFiles, what_is_wrong
 from turntree.request_ids import new_request_id
 from turntree.retries import RESUMABLE, RETRY_S_MAX, Resumption, RetryBudget
@@ -59,16 +59,7 @@ from turntree.rpc_errors import from_rpc_error
 from turntree.seen_turns import SeenTurns
 from turntree.store import Store
 from turntree.token import Credentials, TokenSource
-from turntree.v1 import (
-    branch_pb2,
-    branch_pb2_grpc,
-    session_pb2,
-    session_pb2_grpc,
-    turn_pb2,
-    turn_pb2_grpc,
-    usage_pb2,
-    usage_pb2_grpc,
-)
+from turntree.v1 import branch_pb2, session_pb2, turn_pb2, usage_pb2
 
 T = TypeVar("T")
 
@@ -76,43 +67,6 @@ _NO_LABELS: Mapping[str, str] = {}
 
 TIMEOUT_S_DEFAULT = 30.0
 _RESUME_DELAY_S_MAX = 2.0
-
-OPTIONS = (
-    # A server that is back is found while a call is still retried, however long it was away: by default gRPC waits up
-    # to two minutes before it tries to connect again, and calls fail meanwhile.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-    # How long an attempt to connect may take, on a slow network and on one that swallows it.
-    ("grpc.min_reconnect_backoff_ms", 4_000),
-    # A connection that died without a word is noticed within five seconds, also by a watch that only listens.
-    ("grpc.keepalive_time_ms", 3_000),
-    ("grpc.keepalive_timeout_ms", 2_000),
-    ("grpc.http2.ping_timeout_ms", 2_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.max_send_message_length", -1),
-)
-
-
-class _Connection:
-    """A channel to the server and the stubs on it, of one event loop."""
-
-    def __init__(
-        self, target: str, tls: grpc.ChannelCredentials | None, budget: RetryBudget, credentials: Credentials
-    ) -> None:
-        if tls is None:
-            self.channel = grpc.aio.insecure_channel(target, options=OPTIONS)
-        else:
-            self.channel = grpc.aio.secure_channel(target, tls, options=OPTIONS)
-        self.sessions: session_pb2_grpc.SessionServiceAsyncStub = session_pb2_grpc.SessionServiceStub(self.channel)
-        self.turns: turn_pb2_grpc.TurnServiceAsyncStub = turn_pb2_grpc.TurnServiceStub(self.channel)
-        branches, usage = branch_pb2_grpc.BranchServiceStub(self.channel), usage_pb2_grpc.UsageServiceStub(self.channel)
-        unary = {
-            name: call for stub in (self.sessions, branches, self.turns, usage) for name, call in vars(stub).items()
-        }
-        self.pipeline = Pipeline(self.channel, unary, target, budget, credentials)
-        self.streams: set[grpc.aio.Call] = set()
 
 
 class RemoteStore(Store):
@@ -148,7 +102,7 @@ class RemoteStore(Store):
         self._tls_files = tls
         self._credentials = Credentials(token, target, is_private=credentials is not None)
         self._timeout_s = timeout_s
-        self._connections: WeakKeyDictionary[asyncio.AbstractEventLoop, _Connection] = WeakKeyDictionary()
+        self._connections: WeakKeyDictionary[asyncio.AbstractEventLoop, Connection] = WeakKeyDictionary()
         self._closed = False
         self._budget = RetryBudget()
 
@@ -174,13 +128,13 @@ class RemoteStore(Store):
         wrong = await what_is_wrong(self.target, files)
         return error if wrong is None else Unavailable(error.reason, f"{self.target}: {wrong}", **error.facts)
 
-    def _connection(self) -> _Connection:
+    def _connection(self) -> Connection:
         if self._closed:
             raise stopping()
         loop = asyncio.get_running_loop()
         connection = self._connections.get(loop)
         if connection is None:
-            connection = _Connection(self.target, self._tls, self._budget, self._credentials)
+            connection = Connection(self.target, self._tls, self._budget, self._credentials)
             self._connections[loop] = connection
         return connection
 
@@ -220,7 +174,8 @@ class RemoteStore(Store):
             streams.discard(call)
             if reading is not None:
                 await asyncio.wait({reading})
-                reading.cancelled() or reading.exception()  # which whoever left no longer wants to know
+                if not reading.cancelled():
+                    reading.exception()  # which whoever left no longer wants to know
 
     def _was_cut(self) -> bool:
         """Whether a call was cancelled because the store was closed, and not because its caller was."""

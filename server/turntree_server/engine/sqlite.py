@@ -24,6 +24,7 @@ from turntree_server.engine.migrate import migrate
 from turntree_server.engine.refusals import DatabaseDamaged, DatabaseMissing, DatabaseRefused
 from turntree_server.engine.server_lock import ServerLock
 from turntree_server.engine.sqlite_driver import (
+    STEPS_BETWEEN_LOOKS,
     Connection,
     TakesLong,
     connect,
@@ -40,7 +41,6 @@ T = TypeVar("T")
 IN_MEMORY = ":memory:"
 
 _READERS = 2
-_STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's own machine: about a millisecond
 _CHECKPOINT_PAGES = 4_000
 """The log is moved into the database when it holds this much, 16 MB: seldom, since that costs two more fsyncs."""
 
@@ -261,7 +261,7 @@ class _Reader(aiosqlite.Connection):
 
     def _connect_for(self, path: str) -> Any:
         connection = _connect_reader(path)
-        connection.set_progress_handler(self._is_abandoned, _STEPS_BETWEEN_LOOKS)
+        connection.set_progress_handler(self._is_abandoned, STEPS_BETWEEN_LOOKS)
         return connection
 
     def _is_abandoned(self) -> bool:

@@ -49,7 +49,7 @@ SQLITE_VERSION_MIN = (3, 51, 3)
 _BUSY_TIMEOUT_S = 5.0
 _STATEMENTS_CACHED = 256
 _CACHE_KIB = 16 * 1024
-_STEPS_BETWEEN_SIGNALS = 100_000
+STEPS_BETWEEN_LOOKS = 100_000  # of SQLite's own machine: about a millisecond
 _ROWS_AT_ONCE = (64, 16, 4, 1)
 
 
@@ -91,7 +91,7 @@ def reading(path: str) -> Iterator[Connection]:
     had_log = os.path.exists(f"{path}-wal")
     # A program that died in a transaction left a journal, and only who may write can take that back.
     connection = _open(path, "rw" if os.path.exists(f"{path}-journal") else "ro")
-    connection.set_progress_handler(let_signals_in, _STEPS_BETWEEN_SIGNALS)
+    connection.set_progress_handler(let_signals_in, STEPS_BETWEEN_LOOKS)
     try:
         yield connection
     finally:
