@@ -19,9 +19,9 @@ from turntree_server.app import Server, serve
 from turntree_server.engine.sqlite_driver import SQLITE_VERSION, require_sound_sqlite
 from turntree_server.exit_codes import REFUSALS, exit_code_of
 from turntree_server.file_limit import allow_open_files
-from turntree_server.freed_memory import keep_freed_memory
 from turntree_server.keys_command import add_keys_command
 from turntree_server.maintenance import add_commands
+from turntree_server.memory import keep_freed_memory, look_for_garbage_seldom
 from turntree_server.options import Parser, add_serve_options, read_settings
 
 
@@ -57,6 +57,7 @@ def _serve(arguments: argparse.Namespace) -> None:
     settings = read_settings(arguments)
     allow_open_files(settings.load)
     keep_freed_memory()
+    look_for_garbage_seldom()
     asyncio.run(serve(settings, _announce))
 
 

@@ -48,9 +48,6 @@ from turntree.model import (
 from turntree.v1 import branch_pb2, item_pb2, session_pb2, turn_pb2, usage_pb2
 
 T = TypeVar("T")
-_WithDelta = TypeVar(
-    "_WithDelta", session_pb2.GetItemsResponse, session_pb2.StreamItemsResponse, session_pb2.WatchResponse
-)
 
 _DELTA_KINDS = {
     DeltaKind.UNCHANGED: item_pb2.DELTA_KIND_UNCHANGED,
@@ -156,16 +153,6 @@ def _time(message: _Message, field: str) -> datetime:
     return time if time is not None else datetime.fromtimestamp(0, UTC)
 
 
-def write_metadata(metadata: ItemMetadata) -> item_pb2.ItemMetadata:
-    """An item's metadata as a message."""
-    return item_pb2.ItemMetadata(
-        type=metadata.type,
-        tool_name=metadata.tool_name,
-        turn=metadata.turn,
-        create_time=write_time(metadata.create_time),
-    )
-
-
 def read_metadata(message: item_pb2.ItemMetadata) -> ItemMetadata:
     """An item's metadata from its message."""
     return ItemMetadata(message.type, optional(message, "tool_name"), message.turn, _time(message, "create_time"))
@@ -183,19 +170,9 @@ def read_natives(messages: Iterable[item_pb2.NativeItem]) -> tuple[NativeItem, .
     return tuple([NativeItem(message.index, message.dialect, message.native) for message in messages])
 
 
-def with_delta(response: _WithDelta, delta: ItemsDelta) -> _WithDelta:
-    """A response with a delta, written in its place: a message that is given to another one is copied twice."""
-    message = response.delta
-    message.kind = _DELTA_KINDS[delta.kind]
-    message.items.extend(delta.items)
-    message.cursor = delta.cursor
-    message.branch.CopyFrom(write_pointer(delta.branch))
-    message.more = delta.more
-    if delta.metadata:
-        message.metadata.extend([write_metadata(metadata) for metadata in delta.metadata])
-    if delta.natives:
-        message.natives.extend(write_natives(delta.natives))
-    return response
+def write_kind(kind: DeltaKind) -> item_pb2.DeltaKind.ValueType:
+    """How to apply a delta, as it is on the wire."""
+    return _DELTA_KINDS[kind]
 
 
 def page_fields(page: Page[Any]) -> dict[str, Any]:
@@ -204,7 +181,7 @@ def page_fields(page: Page[Any]) -> dict[str, Any]:
         "next_page_token": page.next_page_token,
         "branch": write_pointer(page.branch),
         "cursor": page.cursor,
-        "kind": _DELTA_KINDS[page.kind],
+        "kind": write_kind(page.kind),
     }
 
 
@@ -382,27 +359,6 @@ def read_turn(message: turn_pb2.Turn) -> Turn:
         tuple([read_metadata(metadata) for metadata in message.metadata]),
         read_natives(message.natives),
     )
-
-
-def write_turns_delta(delta: TurnsDelta) -> turn_pb2.StreamTurnsResponse:
-    """Turns of a stream as a message."""
-    message = turn_pb2.StreamTurnsResponse(
-        cursor=delta.cursor,
-        branch=write_pointer(delta.branch),
-        restarted=delta.restarted,
-        continued=delta.continued,
-    )
-    for turn in delta.turns:
-        message.turns.add(
-            turn=turn.turn,
-            branch_id=turn.branch_id,
-            user_item=turn.user_item,
-            create_time=write_time(turn.create_time),
-            items=turn.items,
-            metadata=[write_metadata(metadata) for metadata in turn.metadata],
-            natives=write_natives(turn.natives),
-        )
-    return message
 
 
 def read_turns_delta(message: turn_pb2.StreamTurnsResponse) -> TurnsDelta:

@@ -69,7 +69,8 @@ class Interceptor(grpc.aio.ServerInterceptor):
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(self._stream_of_calls(handler.stream_stream), read, write)
         if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._stream(name, handler.unary_stream), read, write)
+            stream = self._stream(name, handler.unary_stream)
+            return grpc.unary_stream_rpc_method_handler(stream, read, _unless_bytes(write))
         return grpc.unary_unary_rpc_method_handler(self._call(name, handler.unary_unary), read, write)
 
     def _call(self, name: str, handler: Callable[[Any, Context], Awaitable[Any]]) -> Any:
@@ -162,6 +163,13 @@ def _tolerant(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
             return Malformed()
 
     return read_or_mark
+
+
+def _unless_bytes(write: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    def serialized(response: Any) -> bytes:
+        return response if isinstance(response, bytes) else write(response)
+
+    return serialized
 
 
 async def _abort(context: Context, error: Exception) -> NoReturn:

@@ -8,6 +8,7 @@ from turntree import wire
 from turntree.v1 import session_pb2 as pb
 from turntree.v1.session_pb2_grpc import SessionServiceServicer
 
+from turntree_server.service.deltas import with_delta
 from turntree_server.service.gate import StoreOfCall
 from turntree_server.service.interceptor import Context
 
@@ -40,7 +41,7 @@ class SessionService(StoreOfCall, SessionServiceServicer):
             include_metadata=request.include_metadata,
             native_dialect=wire.optional(request, "native_dialect"),
         )
-        return wire.with_delta(pb.GetItemsResponse(), delta)
+        return with_delta(pb.GetItemsResponse(), delta)
 
     async def StreamItems(
         self, request: pb.StreamItemsRequest, context: Context
@@ -53,7 +54,7 @@ class SessionService(StoreOfCall, SessionServiceServicer):
             include_metadata=request.include_metadata,
             native_dialect=wire.optional(request, "native_dialect"),
         ):
-            yield wire.with_delta(pb.StreamItemsResponse(), delta)
+            yield with_delta(pb.StreamItemsResponse(), delta)
 
     async def PopItem(self, request: pb.PopItemRequest, context: Context) -> pb.PopItemResponse:
         popped = await self.store.pop_item(
@@ -127,4 +128,4 @@ class SessionService(StoreOfCall, SessionServiceServicer):
             include_metadata=request.include_metadata,
             native_dialect=wire.optional(request, "native_dialect"),
         ):
-            yield wire.with_delta(pb.WatchResponse(), delta)
+            yield with_delta(pb.WatchResponse(), delta)

@@ -8,6 +8,7 @@ from turntree import wire
 from turntree.v1 import turn_pb2 as pb
 from turntree.v1.turn_pb2_grpc import TurnServiceServicer
 
+from turntree_server.service.deltas import turns_delta
 from turntree_server.service.gate import StoreOfCall
 from turntree_server.service.interceptor import Context
 
@@ -25,16 +26,16 @@ class TurnService(StoreOfCall, TurnServiceServicer):
         )
         return pb.ListTurnsResponse(turns=wire.write_turn_columns(page.entries), **wire.page_fields(page))
 
-    async def StreamTurns(
+    async def StreamTurns(  # type: ignore[override]  # ready-made bytes of its messages
         self, request: pb.StreamTurnsRequest, context: Context
-    ) -> AsyncIterator[pb.StreamTurnsResponse]:
+    ) -> AsyncIterator[bytes]:
         async for delta in self.store.stream_turn_deltas(
             request.session_id,
             branch=wire.read_pointer(request),
             cursor=wire.optional(request, "cursor"),
             native_dialect=wire.optional(request, "native_dialect"),
         ):
-            yield wire.write_turns_delta(delta)
+            yield turns_delta(delta)
 
     async def SearchTurns(self, request: pb.SearchTurnsRequest, context: Context) -> pb.SearchTurnsResponse:
         page = await self.store.search_turns(

@@ -1,8 +1,10 @@
-"""Memory that the server freed is used again."""
+"""Memory of what the server no longer uses: used again, and not searched for all the time."""
 
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,30 @@ async def test_long_streams_use_the_same_memory(tmp_path: Path) -> None:
                 await store.read_items("s")
             faults = page_faults(server.process.pid) - before
     assert faults < READS * MESSAGES * MESSAGE_PAGES / 5
+
+
+CYCLES = """
+import gc, weakref
+from turntree_server.memory import look_for_garbage_seldom
+
+class Node:
+    pass
+
+look_for_garbage_seldom()
+looks = []
+gc.callbacks.append(lambda phase, _: looks.append(phase))
+kept = [(number, str(number)) for number in range(15_000)]
+print(len(looks))
+first = Node()
+first.itself = first
+gone = weakref.ref(first)
+del first
+kept += [(number, str(number)) for number in range(30_000)]
+print(gone() is None)
+"""
+
+
+def test_garbage_is_looked_for_seldom_and_found() -> None:
+    """Thousands of new rows are not searched for garbage, and what is in a cycle is freed before long all the same."""
+    ran = subprocess.run([sys.executable, "-c", CYCLES], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["0", "True"]
