@@ -246,15 +246,12 @@ async def serving(store: LocalStore) -> AsyncIterator[str]:
 async def failing() -> AsyncIterator[RemoteStore]:
     """A store whose server fails in every way."""
     store = FailingStore(await SqliteEngine.open(IN_MEMORY))
-    async with serving(store) as address, RemoteStore(address) as remote:
+    async with serving(store) as address, RemoteStore(address, retry_for_s=0.2) as remote:
         yield remote
 
 
-async def test_every_reason_arrives_as_its_class_with_its_facts(
-    failing: RemoteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_every_reason_arrives_as_its_class_with_its_facts(failing: RemoteStore) -> None:
     """What a store raises behind a server, a client raises too: class, reason, message and facts."""
-    monkeypatch.setattr("turntree.remote.RETRY_S_MAX", 0.2)
 
     async def in_call(name: str) -> None:
         await failing.get_session(name)

@@ -19,7 +19,6 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from pysqlite3 import dbapi2 as sqlite3
-from turntree import remote
 from turntree.errors import ErrorReason, Unavailable
 from turntree.remote import RemoteStore
 from turntree_server import __version__
@@ -271,12 +270,11 @@ async def test_watches_are_told_that_the_server_stops(server: ServerProcess, cha
     assert loop.time() - signalled < 5
 
 
-async def test_what_outlasts_the_grace_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_outlasts_the_grace_is_unavailable(tmp_path: Path) -> None:
     """A stream that nobody reads does not keep the server alive; its client gets UNAVAILABLE, which is retried."""
-    monkeypatch.setattr(remote, "RETRY_S_MAX", 0.5)
     db = tmp_path / "conversations.db"
     with started(COMMAND, "serve", "--db", db, "--listen", "127.0.0.1:0", "--grace", "0.2") as (process, line):
-        async with asyncio.timeout(WITHIN_S), RemoteStore(line.split()[4]) as store:
+        async with asyncio.timeout(WITHIN_S), RemoteStore(line.split()[4], retry_for_s=0.5) as store:
             for name in ("a", "b", "c"):
                 await store.add_items("long", [large(name, MIB)] * 12)
             stream = store.stream_items("long")

@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from turntree import pipeline, remote, retries
-from turntree.errors import ErrorReason, NotFound, TurntreeError, Unauthenticated, Unavailable, stopping
+import turntree
+from turntree import pipeline, retries
+from turntree.errors import (
+    ErrorReason,
+    InvalidArgument,
+    NotFound,
+    TurntreeError,
+    Unauthenticated,
+    Unavailable,
+    stopping,
+)
 from turntree.model import DeltaKind
 from turntree.remote import RemoteStore
 from turntree.retries import BUDGET, Backoff, RetryBudget
@@ -293,10 +302,62 @@ async def test_a_stream_begins_while_the_server_is_away(server: ServerProcess) -
         assert [turn.turn for turn in await by_turns] == [1, 2]
 
 
-async def test_a_stream_gives_up(server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("retry_for_s", [0, 1.5])
+async def test_a_call_gives_up(retry_for_s: float, server: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that finds no server is tried again for `retry_for_s` after it failed first; 0 stands for one try."""
+    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address, retry_for_s=retry_for_s) as store:
+        opened = _counted(store, monkeypatch)
+        server.kill()
+        with pytest.raises(Unavailable) as raised:
+            await store.get_session("s")
+    assert raised.value.reason is ErrorReason.SERVER_UNREACHABLE
+    assert (len(opened) == 1) == (retry_for_s == 0)
+
+
+async def test_the_time_for_retries_begins_with_the_first_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call that was at work for longer than `retry_for_s` before it failed is tried again all the same."""
+    server = await Server.start(Settings(db=str(tmp_path / "conversations.db"), port=0, grace_s=5))
+    asked: list[None] = []
+
+    async def refuse_late(*_: object) -> object:
+        asked.append(None)
+        if len(asked) == 1:
+            await asyncio.sleep(1)
+            raise Unavailable(ErrorReason.STORE_BUSY, "busy")
+        raise NotFound(ErrorReason.SESSION_NOT_FOUND, "no")
+
+    monkeypatch.setattr(LocalStore, "get_session", refuse_late)
+    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address, retry_for_s=0.5) as store:
+        with pytest.raises(NotFound):
+            await store.get_session("s")
+    await server.stop()
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("timeout_s", 0),
+        ("timeout_s", math.inf),
+        ("call_timeout_s", -1),
+        ("call_timeout_s", math.nan),
+        ("retry_for_s", -0.1),
+        ("retry_for_s", math.inf),
+    ],
+)
+async def test_times_that_are_none_are_refused(field: str, value: Any) -> None:
+    """A time that cannot be waited for is named, with its value and the limit, before anything is opened."""
+    with pytest.raises(InvalidArgument) as raised:
+        await turntree.connect("127.0.0.1:1", **{field: value})
+    assert (raised.value.facts["field"], raised.value.facts["value"]) == (field, str(value))
+    assert raised.value.facts["limit"].startswith("a number of seconds")
+
+
+async def test_a_stream_gives_up(server: ServerProcess) -> None:
     """A stream whose server does not come back ends with UNAVAILABLE after a while."""
-    monkeypatch.setattr(remote, "RETRY_S_MAX", 0.5)
-    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as store:
+    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address, retry_for_s=0.5) as store:
         await store.add_items("s", turns(2))
         server.kill()
         for stream in (store.stream_items("s"), store.stream_turn_deltas("s")):

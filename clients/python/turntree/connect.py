@@ -11,9 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 import grpc
 
 from turntree.errors import ErrorReason, InvalidArgument
-from turntree.limits import invalid
+from turntree.limits import check, invalid
 from turntree.probe import TlsFiles
 from turntree.remote import TIMEOUT_S_DEFAULT, RemoteStore
+from turntree.retries import RETRY_FOR_S_DEFAULT
 from turntree.store import Store
 from turntree.token import TokenSource
 
@@ -29,6 +30,7 @@ async def connect(
     *,
     timeout_s: float = CONNECT_TIMEOUT_S_DEFAULT,
     call_timeout_s: float = TIMEOUT_S_DEFAULT,
+    retry_for_s: float = RETRY_FOR_S_DEFAULT,
     token: TokenSource | None = None,
 ) -> Store:
     """Open the store that a URL names.
@@ -43,15 +45,19 @@ async def connect(
         url: The URL.
         timeout_s: How long to wait for a server, in seconds.
         call_timeout_s: How long a call to a server may take, its retries included, in seconds. Streams have no limit.
+        retry_for_s: How long a call, or a stream, that finds the server unavailable is tried again, from its first
+            failure on, in seconds; 0 for not at all. A watch that has begun is tried again for ever.
         token: An API key or signed token for a server that asks for one, or a function, also a coroutine function,
             that gives a fresh one when asked; by default the environment's `TURNTREE_TOKEN`. It is not sent in
             plaintext, except to a loopback address.
 
     Raises:
-        InvalidArgument: FIELD_INVALID, when the URL is none of these, or the token would be sent in plaintext.
+        InvalidArgument: FIELD_INVALID, when the URL is none of these, a time is none, or the token would be sent in
+            plaintext.
         Unavailable: SERVER_UNREACHABLE, when no server answers; STORE_FAILED, when the file cannot be opened.
     """
-    store = await open_store(url, call_timeout_s=call_timeout_s, token=token)
+    check(timeout_s=timeout_s)
+    store = await open_store(url, call_timeout_s=call_timeout_s, retry_for_s=retry_for_s, token=token)
     if isinstance(store, RemoteStore):
         try:
             await store.ready(timeout_s)
@@ -61,11 +67,20 @@ async def connect(
     return store
 
 
-async def open_store(url: str, *, call_timeout_s: float = TIMEOUT_S_DEFAULT, token: TokenSource | None = None) -> Store:
+async def open_store(
+    url: str,
+    *,
+    call_timeout_s: float = TIMEOUT_S_DEFAULT,
+    retry_for_s: float = RETRY_FOR_S_DEFAULT,
+    token: TokenSource | None = None,
+) -> Store:
     """Open the store that a URL names, as `connect` does, without waiting for a server."""
+    check(call_timeout_s=call_timeout_s, retry_for_s=retry_for_s)
     scheme, separator, _ = url.partition("://")
     if not separator:
-        return RemoteStore(_target(url, url), timeout_s=call_timeout_s, token=_or_environment(token))
+        return RemoteStore(
+            _target(url, url), timeout_s=call_timeout_s, retry_for_s=retry_for_s, token=_or_environment(token)
+        )
     if scheme in ("turntree", "turntrees"):
         parts = urlsplit(url)
         options = parse_qs(parts.query)
@@ -76,6 +91,7 @@ async def open_store(url: str, *, call_timeout_s: float = TIMEOUT_S_DEFAULT, tok
             _target(parts.netloc, url),
             credentials=await _tls(files) if files is not None else None,
             timeout_s=call_timeout_s,
+            retry_for_s=retry_for_s,
             token=_or_environment(token),
             tls=files,
         )

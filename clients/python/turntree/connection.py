@@ -32,7 +32,12 @@ class Connection:
     """A channel to the server and the stubs on it, of one event loop."""
 
     def __init__(
-        self, target: str, tls: grpc.ChannelCredentials | None, budget: RetryBudget, credentials: Credentials
+        self,
+        target: str,
+        tls: grpc.ChannelCredentials | None,
+        budget: RetryBudget,
+        credentials: Credentials,
+        retry_for_s: float,
     ) -> None:
         if tls is None:
             self.channel = grpc.aio.insecure_channel(target, options=OPTIONS)
@@ -44,5 +49,5 @@ class Connection:
         unary = {
             name: call for stub in (self.sessions, branches, self.turns, usage) for name, call in vars(stub).items()
         }
-        self.pipeline = Pipeline(self.channel, unary, target, budget, credentials)
+        self.pipeline = Pipeline(self.channel, unary, target, budget, credentials, retry_for_s)
         self.streams: set[grpc.aio.Call] = set()

@@ -7,6 +7,7 @@ raises `InvalidArgument` with the facts `field`, `value` and `limit`.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
@@ -352,6 +353,17 @@ def _refuse_constant(constant: str) -> NoReturn:
 _PAGE_SIZE = _integer(0, PAGE_SIZE_MAX)
 _COUNT = _integer(0, INTEGER_MAX)
 
+
+def _seconds(field: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        invalid(field, value, "a number of seconds, more than 0")
+
+
+def _seconds_or_zero(field: str, value: float) -> None:
+    if not 0 <= value < math.inf:
+        invalid(field, value, "a number of seconds, 0 or more")
+
+
 RULES: dict[str, Callable[[str, Any], None]] = {
     "session_id": _name(SESSION_ID_BYTES_MAX),
     "branch_id": _name(BRANCH_ID_BYTES_MAX),
@@ -392,4 +404,7 @@ RULES: dict[str, Callable[[str, Any], None]] = {
     "page_size": _PAGE_SIZE,
     "outline_page_size": lambda _, value: _integer(0, OUTLINE_PAGE_SIZE_MAX)("page_size", value),
     "page_token": _text(PAGE_TOKEN_BYTES_MAX),
+    "timeout_s": _seconds,
+    "call_timeout_s": _seconds,
+    "retry_for_s": _seconds_or_zero,
 }

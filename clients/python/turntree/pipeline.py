@@ -20,7 +20,7 @@ from turntree.errors import (
     Unavailable,
     stopping,
 )
-from turntree.retries import RETRY_S_MAX, TRY_S_MIN, Backoff, RetryBudget, wait_s
+from turntree.retries import TRY_S_MIN, Backoff, RetryBudget, wait_s
 from turntree.rpc_errors import from_rpc_error, from_status_message
 from turntree.token import Credentials, Metadata
 from turntree.v1 import pipeline_pb2 as pb
@@ -65,6 +65,7 @@ class Pipeline:
         target: str,
         budget: RetryBudget,
         credentials: Credentials,
+        retry_for_s: float,
     ) -> None:
         self._channel = channel
         self._unary = unary
@@ -81,6 +82,7 @@ class Pipeline:
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._is_closed = False
         self._budget = budget
+        self._retry_for_s = retry_for_s
         self._backoff = Backoff(_RETRY_DELAY_S_MAX)
         self._open_again_at = 0.0
 
@@ -94,7 +96,7 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         last_try = deadline - TRY_S_MIN
-        give_up = min(last_try, loop.time() + RETRY_S_MAX)
+        give_up: float | None = None
         backoff = Backoff(_RETRY_DELAY_S_MAX)
         may_be_renewed = self._credentials.is_fresh
         while True:
@@ -107,6 +109,7 @@ class Pipeline:
                 message = f"{self._target}: no answer in {timeout_s} s"
                 raise DeadlineExceeded(ErrorReason.DEADLINE_EXCEEDED, message) from None
             except _StreamBroken as broken:
+                give_up = give_up or min(last_try, loop.time() + self._retry_for_s)
                 if self._is_closed or self._open_again_at >= give_up:
                     raise broken.reason from None
             except Unauthenticated:
@@ -114,6 +117,7 @@ class Pipeline:
                     raise
                 may_be_renewed = False  # the stream is opened again with a fresh token, once
             except (Unavailable, ResourceExhausted) as error:
+                give_up = give_up or min(last_try, loop.time() + self._retry_for_s)
                 delay_s = wait_s(error, backoff.next_s())
                 if delay_s is None or self._is_closed or loop.time() + delay_s >= give_up or not self._budget.spend():
                     raise

@@ -54,7 +54,7 @@ from turntree.model import (
 )
 from turntree.probe import TlsFiles, what_is_wrong
 from turntree.request_ids import new_request_id
-from turntree.retries import RESUMABLE, RETRY_S_MAX, Resumption, RetryBudget
+from turntree.retries import RESUMABLE, RETRY_FOR_S_DEFAULT, Resumption, RetryBudget
 from turntree.rpc_errors import from_rpc_error
 from turntree.seen_turns import SeenTurns
 from turntree.store import Store
@@ -81,11 +81,13 @@ class RemoteStore(Store):
         credentials: For TLS; without them the connection is plain.
         timeout_s: How long a call may take, its retries included, before it raises `DeadlineExceeded`. Streams and
             watches have no limit.
+        retry_for_s: How long a call, or a stream, that finds the server unavailable is tried again, from its first
+            failure on; 0 for not at all. A watch that has begun is tried again for ever.
         token: Whose calls these are, for a server that asks.
         tls: The files behind `credentials`, to say what is wrong with them when there is no connection.
 
     Raises:
-        InvalidArgument: FIELD_INVALID, when a token would go over the network in plaintext.
+        InvalidArgument: FIELD_INVALID, when a token would go over the network in plaintext, or a time is none.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class RemoteStore(Store):
         *,
         credentials: grpc.ChannelCredentials | None = None,
         timeout_s: float = TIMEOUT_S_DEFAULT,
+        retry_for_s: float = RETRY_FOR_S_DEFAULT,
         token: TokenSource | None = None,
         tls: TlsFiles | None = None,
     ) -> None:
@@ -101,7 +104,9 @@ class RemoteStore(Store):
         self._tls = credentials
         self._tls_files = tls
         self._credentials = Credentials(token, target, is_private=credentials is not None)
+        check(timeout_s=timeout_s, retry_for_s=retry_for_s)
         self._timeout_s = timeout_s
+        self._retry_for_s = retry_for_s
         self._connections: WeakKeyDictionary[asyncio.AbstractEventLoop, Connection] = WeakKeyDictionary()
         self._closed = False
         self._budget = RetryBudget()
@@ -134,7 +139,7 @@ class RemoteStore(Store):
         loop = asyncio.get_running_loop()
         connection = self._connections.get(loop)
         if connection is None:
-            connection = Connection(self.target, self._tls, self._budget, self._credentials)
+            connection = Connection(self.target, self._tls, self._budget, self._credentials, self._retry_for_s)
             self._connections[loop] = connection
         return connection
 
@@ -145,6 +150,9 @@ class RemoteStore(Store):
             raise await self._explained(error) from None
         assert isinstance(response, response_type)
         return response
+
+    def _resumption(self) -> Resumption:
+        return Resumption(self._budget, self._credentials.is_fresh, self._retry_for_s, _RESUME_DELAY_S_MAX)
 
     async def _stream(self, method: Callable[..., Any], request: Any) -> AsyncGenerator[Any, None]:
         """The responses of a streaming call, which ends when its reader leaves it or the store is closed.
@@ -238,7 +246,7 @@ class RemoteStore(Store):
         include_metadata: bool = False,
         native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
-        resumption = Resumption(self._budget, self._credentials.is_fresh, RETRY_S_MAX, _RESUME_DELAY_S_MAX)
+        resumption = self._resumption()
         more = True
         while True:
             request = wire.request(
@@ -276,7 +284,7 @@ class RemoteStore(Store):
         native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
         """See `Store.watch`. Once it has begun, it goes on by cursor whenever a server that went away is back."""
-        resumption = Resumption(self._budget, self._credentials.is_fresh, RETRY_S_MAX, _RESUME_DELAY_S_MAX)
+        resumption = self._resumption()
         resumed = False
         while True:
             request = wire.request(
@@ -513,7 +521,7 @@ class RemoteStore(Store):
         cursor: bytes | None = None,
         native_dialect: str | None = None,
     ) -> AsyncIterator[TurnsDelta]:
-        resumption = Resumption(self._budget, self._credentials.is_fresh, RETRY_S_MAX, _RESUME_DELAY_S_MAX)
+        resumption = self._resumption()
         seen = SeenTurns()
         lost: TurntreeError = stopping()
         while True:

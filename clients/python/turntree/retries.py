@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from turntree.errors import ResourceExhausted, TurntreeError, Unauthenticated, Unavailable
 
-RETRY_S_MAX = 8.0
+RETRY_FOR_S_DEFAULT = 8.0
 """How long a call, or a stream, that finds the server unavailable is tried again."""
 
 TRY_S_MIN = 0.1

@@ -131,9 +131,8 @@ impl Client {
         Fut: Future<Output = Result<Response<Q::Response>, Status>>,
     {
         let pipeline = &self.connection.pipeline;
-        let begin = Instant::now();
-        let deadline = after(begin, self.timeout);
-        let mut retries = self.retries(CALL_DELAY_MAX, Some(deadline)).since(begin);
+        let deadline = after(Instant::now(), self.timeout);
+        let mut retries = self.retries(CALL_DELAY_MAX, Some(deadline));
         let size = request.encoded_len();
         loop {
             let attempt = async {
