@@ -6,7 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import grpc
+import grpc.aio
+import pytest
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from h2.settings import SettingCodes
 from turntree.remote import RemoteStore
 from turntree.v1.pipeline_pb2 import PipelineCall, PipelineRequest, PipelineResponse
@@ -121,6 +126,20 @@ async def test_a_pipeline_ends_when_its_key_was_revoked(tmp_path: Path) -> None:
         replies = [reply for message in client.messages(1) for reply in PipelineResponse.FromString(message).replies]
         assert not any(reply.HasField("error") for reply in replies)
         assert CALLS_AT_WORK_MAX <= len(replies) <= len(calls) // 2
+
+
+async def test_reflection_ends_when_its_key_was_revoked(tmp_path: Path) -> None:
+    """Who asked what the server offers, and still listens, is told when the key is no longer valid."""
+    key = new_key(tmp_path / "keys.json", "k")
+    async with serving(tmp_path) as server, grpc.aio.insecure_channel(server.address) as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        stream: Any = stub.ServerReflectionInfo(metadata=(("authorization", f"Bearer {key}"),))
+        await stream.write(reflection_pb2.ServerReflectionRequest(list_services=""))
+        assert (await stream.read()).list_services_response.service
+        revoke(server, tmp_path, "k")
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await stream.read()
+        assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_a_client_goes_on_with_a_new_key(tmp_path: Path) -> None:

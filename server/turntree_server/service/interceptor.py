@@ -116,13 +116,17 @@ class Interceptor(grpc.aio.ServerInterceptor):
         async def stream(requests: Any, context: Context) -> None:
             try:
                 try:
-                    await self._gate.identify(context.invocation_metadata())
+                    caller = await self._gate.identify(context.invocation_metadata())
                 except Unauthenticated:
                     await _first_message(context)
                     raise
                 await _begin(context)
                 answer: Any = handler(_well_formed(requests), context)
-                await (_send(answer, context) if hasattr(answer, "__aiter__") else answer)
+                if hasattr(answer, "__aiter__"):
+                    async with self._gate.while_valid(caller):
+                        await _send(answer, context)
+                else:  # the pipeline, which looks again for each of its calls
+                    await answer
             except Exception as error:
                 await _abort(context, error)
 
