@@ -67,13 +67,13 @@ T = TypeVar("T")
 
 Clock = Callable[[], datetime]
 
-_ADDING = {
+_MAY_MAKE_A_SESSION = {
     write_items.add_items,
     write_items.replace_items,
     sessions.update_session,
     branches.create_branch,
-    usage_operations.record_usage,
 }
+_ADDING = {*_MAY_MAKE_A_SESSION, usage_operations.record_usage}
 _NO_LABELS: Mapping[str, str] = {}
 _EXPIRED_AT_ONCE = 100
 _FEW_ITEMS = 32
@@ -131,7 +131,7 @@ class LocalStore(Store):
             context.when_committed.clear()
             begun = operation(context, session_id, *arguments)
             if self._quota != NO_QUOTA and operation in _ADDING:
-                begun = within(context, self._quota, session_id, begun)
+                begun = within(context, self._quota, session_id if operation in _MAY_MAKE_A_SESSION else None, begun)
             return once(context, request_id, session_id, call, result_type, begun)
 
         result = await self.engine.write(mutation, session_id, brief=brief)

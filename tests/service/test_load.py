@@ -16,6 +16,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from pysqlite3 import dbapi2 as sqlite3
 from turntree.errors import ErrorReason, ResourceExhausted, TurntreeError, Unavailable, exhausted
+from turntree.model import Usage
 from turntree.remote import RemoteStore
 from turntree.rpc_errors import from_status_message, to_status_message
 from turntree_server.access.load import Load
@@ -249,13 +250,14 @@ async def test_a_namespace_that_is_full(option: str, tmp_path: Path) -> None:
 
 
 async def test_sessions_that_exist_grow_in_a_full_namespace(tmp_path: Path) -> None:
-    """A limit on sessions is one on new sessions."""
+    """A limit on sessions is one on new sessions, and says nothing about what makes none."""
     engine = await SqliteEngine.open(tmp_path / "conversations.db")
     async with LocalStore(engine, quota=Quota(sessions_max=1)) as store:
         await store.add_items("s", [user("1")])
         await store.add_items("s", [user("2")])
         with pytest.raises(ResourceExhausted, match="1 sessions"):
             await store.update_session("t", labels={"a": "b"})
+        assert not (await store.record_usage("t", Usage(requests=1))).recorded
 
 
 async def test_sessions_that_expired_take_no_room(clock: StillClock) -> None:

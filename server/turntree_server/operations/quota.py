@@ -28,8 +28,14 @@ class Quota:
 NO_QUOTA = Quota()
 
 
-def within(context: Context, quota: Quota, session_id: str, operation: Operation[T]) -> Operation[T]:
+def within(context: Context, quota: Quota, new_session_id: str | None, operation: Operation[T]) -> Operation[T]:
     """Carry out a mutation that adds to a session, if there is room.
+
+    Args:
+        context: The circumstances.
+        quota: How much the database may hold.
+        new_session_id: The session that the mutation makes if it is not there; None for a mutation that makes none.
+        operation: The mutation.
 
     Raises:
         ResourceExhausted: QUOTA_EXCEEDED; nothing was written.
@@ -37,8 +43,8 @@ def within(context: Context, quota: Quota, session_id: str, operation: Operation
     try:
         if quota.bytes_max:
             yield from _require_bytes(quota.bytes_max)
-        if quota.sessions_max:
-            yield from _require_session(context, quota.sessions_max, session_id)
+        if quota.sessions_max and new_session_id is not None:
+            yield from _require_session(context, quota.sessions_max, new_session_id)
     except BaseException:
         operation.close()
         raise
