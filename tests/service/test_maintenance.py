@@ -12,15 +12,17 @@ import sqlite3 as pythons_sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import turntree
 from pysqlite3 import dbapi2 as sqlite3
-from turntree.errors import ErrorReason, Unavailable
-from turntree.model import AfterTurn, BranchPointer, Usage
+from turntree.errors import Conflict, ErrorReason, Unavailable
+from turntree.model import AfterTurn, BranchPointer, DeltaKind, Usage
+from turntree.openai_agents import TurntreeSession
 from turntree.remote import RemoteStore
 from turntree_server.engine.backup import CannotCreate, backup
 from turntree_server.engine.migrate import all_migrations
@@ -28,7 +30,7 @@ from turntree_server.exit_codes import ExitCode
 
 from tests.docs.pages import REFERENCE, table
 from tests.service.test_process import COMMAND, WITHIN_S, assert_refused, run
-from tests.support.database import dump
+from tests.support.database import Dump, dump
 from tests.support.items import assistant, function_call, function_output, turns, user
 from tests.support.reading import items_of
 from tests.support.schemas import SCHEMAS, make
@@ -84,6 +86,16 @@ def execute(db: Path, *statements: str) -> None:
     with closing(sqlite3.connect(db, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
+
+
+def held(db: Path) -> Dump:
+    """All that a database holds but its id, which a restore changes."""
+    return {name: rows for name, rows in dump(db).items() if name != "turntree_database"}
+
+
+def contents(rows: Sequence[Any]) -> list[str]:
+    """The texts of items or turns."""
+    return [row["content"] for row in rows]
 
 
 # Backup and restore
@@ -159,14 +171,15 @@ def test_a_restore_of_what_was_lost(db: Path, tmp_path: Path) -> None:
     db.unlink()
     done = run("restore", tmp_path / "copy.db", "--db", db)
     assert (done.returncode, done.stderr) == (0, "")
-    assert dump(db) == dump(tmp_path / "copy.db") == expected
+    assert dump(tmp_path / "copy.db") == expected
+    assert held(db) == held(tmp_path / "copy.db")
 
 
 @pytest.mark.parametrize("damage", [b"", b"SQLite format 3\0" + b"\xff" * 5000, b"no database at all"])
 async def test_a_restore_over_what_is_left(damage: bytes, db: Path, tmp_path: Path) -> None:
     """With --force a restore replaces whatever is there, and an old log beside it never becomes part of the new."""
     assert run("backup", tmp_path / "copy.db", "--db", db).returncode == 0
-    expected = dump(db)
+    expected = held(db)
     server = ServerProcess.start(db)
     async with RemoteStore(server.address) as store:
         await store.add_items("s", [user("only in the log")])
@@ -175,7 +188,47 @@ async def test_a_restore_over_what_is_left(damage: bytes, db: Path, tmp_path: Pa
     refused = run("restore", tmp_path / "copy.db", "--db", db)
     assert_refused(refused, "it exists; --force replaces it", code=ExitCode.CANNOT_CREATE)
     assert run("restore", tmp_path / "copy.db", "--db", db, "--force").returncode == 0
-    assert dump(db) == expected
+    assert held(db) == expected
+
+
+async def test_what_clients_know_of_a_database_that_was_restored(server: ServerProcess, tmp_path: Path) -> None:
+    """Rows that were lost are never taken for those written since, which have their ids."""
+    async with RemoteStore(server.address) as store, RemoteStore(server.address) as other:
+        session = TurntreeSession("s", store=store)
+        await session.add_items([{"role": "user", "content": "kept"}, {"role": "user", "content": "kept too"}])
+        await session.create_branch_from_turn(2, "fork")
+        await session.switch_to_branch("main")
+        assert run("backup", tmp_path / "copy.db", "--db", server.db).returncode == 0
+        await session.add_items([{"role": "user", "content": "lost"}])
+        lost = await store.get_items("s")
+        server.stop()
+        assert run("restore", tmp_path / "copy.db", "--db", server.db, "--force").returncode == 0
+        server.start_again()
+        await other.add_items("s", [user("new")])
+        assert contents(await session.get_items()) == ["kept", "kept too", "new"]
+        assert contents(await session.get_conversation_turns()) == ["kept", "kept too", "new"]
+        assert (await store.get_items("s", cursor=lost.cursor)).kind is DeltaKind.REPLACED
+        with pytest.raises(Conflict):
+            await store.add_items("s", [user("blind")], expected_cursor=lost.cursor)
+    server.stop()
+
+
+async def test_an_agent_of_a_session_that_was_cleared_and_then_restored(server: ServerProcess, tmp_path: Path) -> None:
+    """Who knows that a session was cleared finds its branches again when it is put back to before that."""
+    async with RemoteStore(server.address) as store:
+        session = TurntreeSession("s", store=store)
+        await session.add_items([{"role": "user", "content": "1"}, {"role": "user", "content": "2"}])
+        await session.create_branch_from_turn(2, "fork")
+        assert run("backup", tmp_path / "copy.db", "--db", server.db).returncode == 0
+        await session.clear_session()
+        server.stop()
+        assert run("restore", tmp_path / "copy.db", "--db", server.db, "--force").returncode == 0
+        server.start_again()
+        await session.switch_to_branch("fork")
+        await session.add_items([{"role": "user", "content": "on the fork"}])
+        assert contents(await session.get_items()) == ["1", "on the fork"]
+        assert contents(await session.get_items(branch_id="main")) == ["1", "2"]
+    server.stop()
 
 
 @pytest.mark.parametrize("command", OVER)

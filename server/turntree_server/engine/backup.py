@@ -58,6 +58,9 @@ def backup(db: str, destination: str, *, force: bool = False) -> str:
 def restore(copy: str, db: str, *, force: bool = False) -> str:
     """Put a verified copy in the place of a database that nobody has open.
 
+    It is another database then: ids that rows have had since the copy was made are given again, so cursors and page
+    tokens from before mean nothing in it.
+
     Args:
         copy: The copy, which stays.
         db: The database.
@@ -73,10 +76,10 @@ def restore(copy: str, db: str, *, force: bool = False) -> str:
         DiskFailed: The disk of the copy failed.
     """
     require_file(copy, copy)
-    return _replace(copy, db, force, keep_owner=True)
+    return _replace(copy, db, force, restores=True)
 
 
-def _replace(source: str, path: str, force: bool, *, keep_owner: bool = False) -> str:
+def _replace(source: str, path: str, force: bool, *, restores: bool = False) -> str:
     """Put a verified copy of a file in the place of one that nobody has open, and say what it holds."""
     path = os.path.realpath(path)
     with _locked(path):
@@ -84,7 +87,8 @@ def _replace(source: str, path: str, force: bool, *, keep_owner: bool = False) -
         with _beside(path) as copy:
             _copy(source, copy, path)
             held = verify(copy, name=source)
-            if keep_owner:
+            if restores:
+                _give_new_id(copy)
                 _give_to_owner_of(path, copy)
             _retire(path)
             _put(copy, path, force)
@@ -148,6 +152,13 @@ def _copy(source: str, copy: str, path: str) -> None:
     except sqlite3.Error as error:
         verify(source)  # the library does not say which of the two files failed: if not this one, then the other
         raise CannotCreate(path, str(error)) from None
+
+
+def _give_new_id(copy: str) -> None:
+    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")  # as above
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'turntree_database'").fetchone():
+            connection.execute("UPDATE turntree_database SET database_id = randomblob(16)")
 
 
 def _give_to_owner_of(path: str, copy: str) -> None:

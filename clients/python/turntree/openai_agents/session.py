@@ -137,7 +137,7 @@ class TurntreeSession:
             window = ItemsWindow(limit, limit_turns, whole_exchanges)
             delta, items = await self._read_window(store, pointer, window)
         if branch_id is None:
-            self._follow(delta.branch)
+            self._follow(pointer, delta.branch)
         return items
 
     async def _read_all(self, store: Store, pointer: BranchPointer) -> tuple[ItemsDelta, list[TResponseInputItem]]:
@@ -173,7 +173,7 @@ class TurntreeSession:
         async def add() -> None:
             store = await self._store()
             written = await store.add_items(self.session_id, payloads, branch=pointer)
-            self._follow(written.branch)
+            self._follow(pointer, written.branch)
             cache_of(store).extend(self.session_id, written, payloads)
 
         try:
@@ -189,7 +189,7 @@ class TurntreeSession:
 
         async def pop() -> bytes | None:
             popped = await (await self._store()).pop_item(self.session_id, branch=pointer)
-            self._follow(popped.branch)
+            self._follow(pointer, popped.branch)
             return popped.item
 
         payload = await self._mutations.run(pop)
@@ -268,10 +268,10 @@ class TurntreeSession:
                 created = await store.create_branch(self.session_id, origin, branch=pointer, new_branch_id=branch_name)
             except (AlreadyExists, NotFound):
                 here = await store.get_items(self.session_id, branch=pointer, window=ItemsWindow(0))
-                self._follow(here.branch)
+                self._follow(pointer, here.branch)
                 raise
-            self._follow(created.source)
-            self._switch(created.branch.pointer)
+            self._follow(pointer, created.source)
+            self._switch(pointer, created.branch.pointer)
             return created
 
         try:
@@ -293,10 +293,11 @@ class TurntreeSession:
         old_branch_id = self._pointer.branch_id
 
         async def switch() -> None:
+            pointer = self._pointer
             branch = await (await self._store()).get_branch(self.session_id, branch_id)
             if branch.item_count == 0:
                 raise ValueError(missing)
-            self._switch(branch.pointer)
+            self._switch(pointer, branch.pointer)
 
         try:
             await self._mutations.run(switch)
@@ -481,7 +482,7 @@ class TurntreeSession:
                 return
             mode = UsageMode.ADD if add else UsageMode.REPLACE
             recorded = await (await self._store()).record_usage(self.session_id, usage, branch=pointer, mode=mode)
-            self._follow(recorded.branch)
+            self._follow(pointer, recorded.branch)
 
         try:
             await self._mutations.run(record)
@@ -596,7 +597,7 @@ class TurntreeSession:
         async def replace() -> bool:
             store = await self._store()
             here = await store.get_items(self.session_id, branch=pointer, window=ItemsWindow(0))
-            self._follow(here.branch)
+            self._follow(pointer, here.branch)
             item_count = (await store.get_branch(self.session_id, here.branch.branch_id)).item_count
             if item_count or payloads:
                 await store.replace_items(
@@ -627,16 +628,22 @@ class TurntreeSession:
             return self._pointer
         return None if _cannot_exist(branch_id) else BranchPointer(branch_id)
 
-    def _follow(self, resolved: BranchPointer) -> None:
-        """Learn from what the current branch was resolved to that the session was cleared."""
-        generation, known = resolved.generation or 0, self._pointer.generation
-        if known is None or generation > known:
-            self._pointer = BranchPointer(MAIN_BRANCH_ID, generation)
+    def _follow(self, asked: BranchPointer, resolved: BranchPointer) -> None:
+        """Learn from what the current branch was resolved to that the session was cleared, or its database restored."""
+        if resolved.generation != self._pointer.generation and self._is_news(asked, resolved):
+            self._pointer = BranchPointer(MAIN_BRANCH_ID, resolved.generation)
 
-    def _switch(self, pointer: BranchPointer) -> None:
+    def _switch(self, asked: BranchPointer, pointer: BranchPointer) -> None:
         """Make a branch the current one, unless the session was cleared since."""
-        if (pointer.generation or 0) >= (self._pointer.generation or 0):
+        if self._is_news(asked, pointer):
             self._pointer = pointer
+
+    def _is_news(self, asked: BranchPointer, answered: BranchPointer) -> bool:
+        """Whether an answer is no older than what this object knows: answers come in any order.
+
+        Generations rise, but for a database that was restored: that is so when nothing was learned since the question.
+        """
+        return asked is self._pointer or (answered.generation or 0) >= (self._pointer.generation or 0)
 
     async def _answer(
         self,
@@ -664,7 +671,7 @@ class TurntreeSession:
             keep_short=keep_short,
         )
         if branch_id is None:
-            self._follow(branch)
+            self._follow(pointer, branch)
         return answered
 
     async def _every(
@@ -677,7 +684,7 @@ class TurntreeSession:
         store = await self._store()
         page = await every(lambda token: fetch(store, pointer, token))
         if branch_id is None:
-            self._follow(page.branch)
+            self._follow(pointer, page.branch)
         return page
 
 
