@@ -5,7 +5,8 @@ import "turntree/turntreepb"
 // seenTurns follows a stream of turns, and takes out of a resumed one what was seen before.
 //
 // A stream that resumes by cursor begins with a whole turn. When it was cut within that turn, the turn's first items have
-// been seen: the cursor still holds, and rows never change in place.
+// been seen: the cursor still holds, and rows never change in place. Until they have all come again, the cursor stays the
+// one that the stream was resumed with, which says what the reader has.
 type seenTurns struct {
 	any       bool
 	last      int64 // the last turn that was seen
@@ -13,6 +14,7 @@ type seenTurns struct {
 	continued bool  // whether it goes on in the next part
 	resumed   bool
 	skip      int
+	cursor    []byte
 }
 
 // resume notes that the stream was cut, and that what comes next is of a new one.
@@ -47,6 +49,10 @@ func (s *seenTurns) take(part *turntreepb.StreamTurnsResponse) bool {
 		s.last, s.any = last.Turn, true
 	}
 	s.continued = part.Continued
+	if s.skip > 0 {
+		part.Cursor = s.cursor
+	}
+	s.cursor = part.Cursor
 	return true
 }
 

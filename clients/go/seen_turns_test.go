@@ -97,3 +97,25 @@ func TestWatcher(t *testing.T) {
 		t.Errorf("%v", kinds)
 	}
 }
+
+// Until all that was seen has come again, the cursor stays the one that says what the reader has.
+func TestCursorOfWhatWasSeen(t *testing.T) {
+	var seen seenTurns
+	take := func(cursor string, part *turntreepb.StreamTurnsResponse) string {
+		part.Cursor = []byte(cursor)
+		if !seen.take(part) {
+			t.Fatal("the stream cannot go on")
+		}
+		return string(part.Cursor)
+	}
+	take("abc", begun(turn(1, "abc")))
+	for range 2 {
+		seen.resume()
+		if cursor := take("a", begun(turn(1, "a"))); cursor != "abc" {
+			t.Errorf("the cursor is %q", cursor)
+		}
+	}
+	if cursor := take("abcd", whole(turn(1, "bcd"))); cursor != "abcd" {
+		t.Errorf("the cursor is %q", cursor)
+	}
+}

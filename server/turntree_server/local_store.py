@@ -384,12 +384,14 @@ class LocalStore(Store):
         native_dialect: str | None = None,
     ) -> AsyncIterator[TurnsDelta]:
         check(session_id=session_id, branch=branch, cursor=cursor, native_dialect=native_dialect)
-        continued = None
+        resumed_at, continued = cursor, None
         more = True
         while more:
-            arguments = (session_id, branch, cursor, continued, native_dialect)
+            arguments = (session_id, branch, cursor, continued, resumed_at, native_dialect)
             delta, more = await self._read(turns.stream_turns, *arguments, brief=continued is None)
             branch, cursor, continued = delta.branch, delta.cursor, delta.continued
+            if delta.restarted:
+                resumed_at = None
             yield delta
 
     async def search_turns(

@@ -20,11 +20,12 @@ from turntree.errors import (
     Unavailable,
     stopping,
 )
-from turntree.model import DeltaKind
+from turntree.model import DeltaKind, ItemsWindow, TurnsDelta
 from turntree.remote import RemoteStore
 from turntree.retries import BUDGET, Backoff, RetryBudget
 from turntree.seen_turns import SeenTurns
 from turntree_server.app import Server
+from turntree_server.engine.sqlite import SqliteEngine
 from turntree_server.local_store import LocalStore
 from turntree_server.settings import Settings
 
@@ -231,6 +232,51 @@ async def test_a_stream_of_turns_does_not_resume_in_a_turn_that_has_changed(serv
         seen.resume()
         (resumed,) = await collected(store.stream_turn_deltas("s", cursor=deltas[-1].cursor))
         assert seen.take(resumed) is None
+
+
+@pytest.mark.parametrize("cuts", [1, 2])
+async def test_a_turn_that_changes_while_it_comes_again(cuts: int, tmp_path: Path) -> None:
+    """What took the place of items that were seen is not taken for them: the turns begin again."""
+    before = [user("q"), *(large(f"old{number}", 60_000) for number in range(40))]
+    after = [*before[:3], *(large(f"new{number}", 60_000) for number in range(38))]
+    async with _Cutting(await SqliteEngine.open(tmp_path / "conversations.db"), cuts, after[3:]) as store:
+        server = Server(Settings(port=0, grace_s=5), store)
+        await server._listen()
+        async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as client:
+            await client.add_items("s", before)
+            shown: list[bytes] = []
+            cursor = b""
+            async for delta in client.stream_turn_deltas("s"):
+                if delta.restarted:
+                    shown = []
+                shown += [item for turn in delta.turns for item in turn.items]
+                cursor = delta.cursor
+            assert shown == after
+            assert cursor == (await client.get_items("s", window=ItemsWindow(0))).cursor
+        await server.stop()
+
+
+class _Cutting(LocalStore):
+    """Cuts the first streams of turns, and writes the turn anew when the second one has brought its first message."""
+
+    def __init__(self, engine: SqliteEngine, cuts: int, items: list[bytes]) -> None:
+        super().__init__(engine)
+        self._cuts = cuts
+        self._items = items
+        self._streams = 0
+
+    async def stream_turn_deltas(self, *arguments: Any, **options: Any) -> AsyncIterator[TurnsDelta]:
+        self._streams += 1
+        stream = self._streams
+        count = 0
+        async for delta in super().stream_turn_deltas(*arguments, **options):
+            yield delta
+            count += 1
+            if stream == 2 and count == 1:
+                here = (await self.get_items("s", window=ItemsWindow(0))).cursor
+                await self.replace_items("s", len(self._items), self._items, expected_cursor=here)
+            if stream <= self._cuts and count == (3 if stream == 1 else 1):
+                raise stopping()
 
 
 async def test_a_watch_goes_on_for_ever(server: ServerProcess) -> None:

@@ -11,7 +11,8 @@ class SeenTurns:
     """Follows a stream of turns, and takes out of a resumed one what was seen before.
 
     A stream that resumes by cursor begins with a whole turn. When it was cut within that turn, the turn's first items
-    have been seen: the cursor still holds, and rows never change in place.
+    have been seen: the cursor still holds, and rows never change in place. Until they have all come again, the cursor
+    stays the one that the stream was resumed with, which says what the reader has.
     """
 
     def __init__(self) -> None:
@@ -20,6 +21,7 @@ class SeenTurns:
         self._continued = False
         self._resumed = False
         self._skip = 0
+        self._cursor = b""
 
     def resume(self) -> None:
         """Note that the stream was cut, and that what comes next is of a new one."""
@@ -42,6 +44,9 @@ class SeenTurns:
             self._item_count = len(last.items) + (self._item_count if joins else 0)
             self._last = last.turn
         self._continued = delta.continued
+        if self._skip:
+            return replace(delta, cursor=self._cursor)
+        self._cursor = delta.cursor
         return delta
 
     def _without_seen(self, delta: TurnsDelta) -> TurnsDelta:

@@ -5,7 +5,8 @@ use crate::v1::StreamTurnsResponse;
 /// Follows a stream of turns, and takes out of a resumed one what was seen before.
 ///
 /// A stream that resumes by cursor begins with a whole turn. When it was cut within that turn, the turn's first items
-/// have been seen: the cursor still holds, and rows never change in place.
+/// have been seen: the cursor still holds, and rows never change in place. Until they have all come again, the cursor
+/// stays the one that the stream was resumed with, which says what the reader has.
 #[derive(Debug, Default)]
 pub(crate) struct SeenTurns {
     last: Option<i64>,
@@ -13,6 +14,7 @@ pub(crate) struct SeenTurns {
     continued: bool,
     resumed: bool,
     skip: usize,
+    cursor: Vec<u8>,
 }
 
 impl SeenTurns {
@@ -42,6 +44,10 @@ impl SeenTurns {
             self.last = Some(last.turn);
         }
         self.continued = response.continued;
+        if self.skip > 0 {
+            response.cursor.clone_from(&self.cursor);
+        }
+        self.cursor.clone_from(&response.cursor);
         Some(response)
     }
 
@@ -104,6 +110,19 @@ mod tests {
         seen.resume();
         assert_eq!(seen.take(part(&[(2, &["b", "c"])], true)), Some(part(&[], true)));
         assert_eq!(seen.take(part(&[(2, &["d", "e"])], false)), Some(part(&[(2, &["e"])], false)));
+    }
+
+    /// Until all that was seen has come again, the cursor stays the one that says what the reader has.
+    #[test]
+    fn cursor_of_what_was_seen() {
+        let at = |cursor: &str, part| StreamTurnsResponse { cursor: cursor.as_bytes().to_vec(), ..part };
+        let mut seen = SeenTurns::default();
+        seen.take(at("abc", part(&[(1, &["a", "b", "c"])], true))).unwrap();
+        for _ in 0..2 {
+            seen.resume();
+            assert_eq!(seen.take(at("a", part(&[(1, &["a"])], true))).unwrap().cursor, b"abc");
+        }
+        assert_eq!(seen.take(at("abcd", part(&[(1, &["b", "c", "d"])], false))).unwrap().cursor, b"abcd");
     }
 
     /// A stream whose last turn is gone, or grew although it was whole, cannot go on.

@@ -4,7 +4,8 @@ import type { StreamTurnsResponse } from "./gen/turntree/v1/turn_pb.js";
  * Follows a stream of turns, and takes out of a resumed one what was seen before.
  *
  * A stream that resumes by cursor begins with a whole turn. When it was cut within that turn, the turn's first items have
- * been seen: the cursor still holds, and rows never change in place.
+ * been seen: the cursor still holds, and rows never change in place. Until they have all come again, the cursor stays the
+ * one that the stream was resumed with, which says what the reader has.
  */
 export class SeenTurns {
   #last: bigint | undefined;
@@ -12,6 +13,7 @@ export class SeenTurns {
   #continued = false;
   #resumed = false;
   #skip = 0;
+  #cursor = new Uint8Array();
 
   /** Note that the stream was cut, and that what comes next is of a new one. */
   resume(): void {
@@ -35,6 +37,8 @@ export class SeenTurns {
       this.#last = last.turn;
     }
     this.#continued = response.continued;
+    if (this.#skip > 0) response.cursor = this.#cursor;
+    this.#cursor = response.cursor;
     return true;
   }
 

@@ -52,6 +52,7 @@ def stream_turns(
     branch: BranchPointer,
     cursor: bytes | None,
     continued: bool | None,
+    resumed_at: bytes | None,
     native_dialect: str | None,
 ) -> Operation[tuple[TurnsDelta, bool]]:
     """Read about 1 MiB of turns beyond the cursor, and whether more follow. See `Store.stream_turn_deltas`.
@@ -63,11 +64,15 @@ def stream_turns(
         cursor: What the caller has.
         continued: What the delta before this one said, to go on exactly after it; None to begin with a whole turn. If
             the branch was rewritten so that it is no longer true, the turns begin again.
+        resumed_at: The cursor that the stream began with. Its caller leaves out of the turn it begins with what came
+            before that, so the turns begin again when that is gone, although the stream itself is not there yet.
         native_dialect: The dialect of the native forms to read, if any.
     """
     state = yield from resolve(context, session_id, branch)
     known = yield from known_position(context, session_id, state, cursor)
     if known and continued is not None and continued != (yield from _turn_goes_on(session_id, state, known)):
+        known = None
+    if known and resumed_at is not None and (yield from known_position(context, session_id, state, resumed_at)) is None:
         known = None
     restarted = cursor is not None and known is None
     is_first = continued is None

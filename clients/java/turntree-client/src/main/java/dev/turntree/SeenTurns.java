@@ -1,5 +1,6 @@
 package dev.turntree;
 
+import com.google.protobuf.ByteString;
 import dev.turntree.v1.NativeItem;
 import dev.turntree.v1.StreamTurnsResponse;
 import dev.turntree.v1.Turn;
@@ -10,6 +11,8 @@ import org.jspecify.annotations.Nullable;
  *
  * <p>A stream that resumes by cursor begins with a whole turn. When it was cut within that turn,
  * the turn's first items have been seen: the cursor still holds, and rows never change in place.
+ * Until they have all come again, the cursor stays the one that the stream was resumed with, which
+ * says what the reader has.
  */
 final class SeenTurns {
   private static final long NONE = -1;
@@ -18,6 +21,7 @@ final class SeenTurns {
   private boolean isContinued;
   private boolean isResumed;
   private int skip;
+  private ByteString cursor = ByteString.EMPTY;
 
   void resume() {
     isResumed = last != NONE;
@@ -51,6 +55,10 @@ final class SeenTurns {
       last = newest.getTurn();
     }
     isContinued = rest.getContinued();
+    if (skip > 0) {
+      return rest.toBuilder().setCursor(cursor).build();
+    }
+    cursor = rest.getCursor();
     return rest;
   }
 

@@ -1,0 +1,35 @@
+package dev.turntree;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import com.google.protobuf.ByteString;
+import dev.turntree.v1.StreamTurnsResponse;
+import dev.turntree.v1.Turn;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+
+class SeenTurnsTest {
+  private static StreamTurnsResponse part(String cursor, boolean continued, String... items) {
+    var turn = Turn.newBuilder().setTurn(1);
+    List.of(items).forEach(item -> turn.addItems(ByteString.copyFromUtf8(item)));
+    return StreamTurnsResponse.newBuilder()
+        .addTurns(turn)
+        .setContinued(continued)
+        .setCursor(ByteString.copyFromUtf8(cursor))
+        .build();
+  }
+
+  /** Until all that was seen has come again, the cursor stays the one that says what it was. */
+  @Test
+  void cursorOfWhatWasSeen() {
+    var seen = new SeenTurns();
+    seen.take(part("abc", true, "a", "b", "c"));
+    for (int cut = 0; cut < 2; cut++) {
+      seen.resume();
+      assertEquals("abc", seen.take(part("a", true, "a")).getCursor().toStringUtf8());
+    }
+    var rest = seen.take(part("abcd", false, "b", "c", "d"));
+    assertEquals("abcd", rest.getCursor().toStringUtf8());
+    assertEquals("d", rest.getTurns(0).getItems(0).toStringUtf8());
+  }
+}
