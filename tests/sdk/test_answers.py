@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 from agents.items import TResponseInputItem
-from turntree.model import Page, Turn
+from turntree.errors import InvalidArgument
+from turntree.model import ItemsWindow, Page, Turn
 from turntree.openai_agents import TurntreeSession, answers
 from turntree_server.engine.sqlite import SqliteEngine
 from turntree_server.local_store import LocalStore
@@ -37,6 +39,12 @@ class CountingStore(LocalStore):
         page = await super().list_turns(session_id, **options)
         self.turns_listed += len(page.entries)
         return page
+
+    async def search_turns(self, session_id: str, content: str, **options: Any) -> Page[Turn]:
+        """Search."""
+        if options.get("page_token") and self.between_pages is not None:
+            await self.between_pages()
+        return await super().search_turns(session_id, content, **options)
 
 
 @pytest.fixture
@@ -141,3 +149,64 @@ async def test_pages_of_different_states_are_not_kept(store: CountingStore) -> N
     await other.pop_item()
     await other.pop_item()
     assert len(await session.get_conversation_turns()) == 1_100
+
+
+def contents(turns: list[dict[str, Any]]) -> list[str]:
+    """What the user said in each turn."""
+    return [turn["full_content"] for turn in turns]
+
+
+@pytest.mark.parametrize("name", ["get_conversation_turns", "find_turns_by_content"])
+async def test_a_branch_that_is_rewritten_between_pages(store: CountingStore, name: str) -> None:
+    """An answer of many pages is of a state that the branch had, as one that is read in one transaction is."""
+    session = await filled(store, turns=1_100)
+
+    async def rewrite() -> None:
+        store.between_pages = None
+        here = await store.get_items("s", window=ItemsWindow(0))
+        texts = [f"question {number}, asked again" for number in range(1_099)]
+        items = [json.dumps({"role": "user", "content": text}).encode() for text in texts]
+        await store.replace_items("s", 2_198, items, expected_cursor=here.cursor)
+
+    store.between_pages = rewrite
+    answered = contents(await QUESTIONS[name](session))
+    assert answered == ["question 0", *(f"question {number}, asked again" for number in range(1_099))]
+    assert contents(await QUESTIONS[name](TurntreeSession("s", store=store))) == answered
+
+
+async def test_a_session_that_is_cleared_between_pages(store: CountingStore) -> None:
+    """A session that goes away while its turns are read has none."""
+    session = await filled(store, turns=1_100)
+
+    async def clear() -> None:
+        await store.clear_session("s")
+
+    store.between_pages = clear
+    assert await session.get_conversation_turns() == []
+
+
+async def test_a_branch_that_is_rewritten_all_the_time(store: CountingStore) -> None:
+    """A session that is cleared and filled between any two pages is asked for a few times and no more."""
+    session = await filled(store, turns=1_100)
+
+    async def begin_anew() -> None:
+        await store.clear_session("s")
+        await store.add_items("s", [b'{"role": "user", "content": "q"}'] * 1_100)
+
+    store.between_pages = begin_anew
+    with pytest.raises(InvalidArgument):
+        await session.get_conversation_turns()
+    assert store.turns_listed == 5 * 1_000
+
+
+async def test_an_answer_too_deep_to_keep(store: CountingStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nests deeper than can be kept is answered all the same, each time anew."""
+    session = await filled(store)
+
+    def refuse(_: object) -> bytes:
+        raise ValueError("object too deeply nested to marshal")
+
+    monkeypatch.setattr("marshal.dumps", refuse)
+    for _ in range(2):
+        assert len(await session.get_conversation_turns()) == TURNS
+    assert store.turns_listed == 2 * TURNS

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from turntree.errors import ErrorReason, InvalidArgument
 from turntree.model import BranchPointer, DeltaKind, Page
 from turntree.openai_agents.bounded_cache import BoundedCache
 from turntree.openai_agents.history_cache import no_collection
@@ -22,6 +24,7 @@ R = TypeVar("R", bound="list[Any] | dict[Any, Any]")
 ANSWERS_BYTES_MAX = 32 * 1024 * 1024
 """What the answers of one store take; those that were not asked for for longest go first."""
 
+_TRIES = 5
 _ENTRIES_MIN = 64
 """A shorter list is fetched as soon as what changed of it."""
 
@@ -69,7 +72,7 @@ async def answer(
     """
     answers = _answers.setdefault(store, BoundedCache(ANSWERS_BYTES_MAX))
     kept = answers.get(session_id, pointer.branch_id, *question)
-    page = await every(lambda token: fetch(token, kept.cursor if kept is not None else None))
+    page = await _whole(fetch, kept.cursor if kept is not None else None)
     answered = shape(page.entries)
     if kept is not None and page.kind is not DeltaKind.REPLACED:
         with no_collection():
@@ -78,5 +81,43 @@ async def answer(
             return page.branch, known
         answered = extended(known, answered)
     if page.cursor and (keep_short or len(answered) >= _ENTRIES_MIN):
-        answers.put(_Answer(page.cursor, marshal.dumps(answered)), session_id, page.branch.branch_id, *question)
+        with suppress(ValueError):  # it nests deeper than `marshal` goes, though not than JSON does
+            answers.put(_Answer(page.cursor, marshal.dumps(answered)), session_id, page.branch.branch_id, *question)
     return page.branch, answered
+
+
+async def _whole(fetch: Callable[[str, bytes | None], Awaitable[Page[T]]], cursor: bytes | None) -> Page[T]:
+    """All pages as one. While a branch is rewritten between them, they are asked for again.
+
+    A branch that only grew is not: what the first pages say is still so.
+
+    Raises:
+        InvalidArgument: PAGE_TOKEN_INVALID, when the session was cleared between two pages each time.
+    """
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            page, cursors = await _every_noting(fetch, cursor)
+        except InvalidArgument as error:
+            if error.reason is not ErrorReason.PAGE_TOKEN_INVALID or not tries_left:
+                raise
+            continue
+        if len(cursors) == 1 or not tries_left:
+            break
+        kinds = [(await fetch("", seen)).kind for seen in cursors]
+        if DeltaKind.REPLACED not in kinds:
+            break
+    return page
+
+
+async def _every_noting(
+    fetch: Callable[[str, bytes | None], Awaitable[Page[T]]], cursor: bytes | None
+) -> tuple[Page[T], set[bytes]]:
+    """All pages as one, and what the branch was at while they were read."""
+    cursors: set[bytes] = set()
+
+    async def noted(token: str) -> Page[T]:
+        page = await fetch(token, cursor)
+        cursors.add(page.cursor)
+        return page
+
+    return await every(noted), cursors
