@@ -106,14 +106,15 @@ func (c *Client) CompareBranches(
 	return c.branches.CompareBranches(ctx, request)
 }
 
-// ListTurns lists the turns of a branch by their user items, page by page. A page also ends at about 1 MiB.
+// ListTurns lists the turns of a branch by their user items, page by page; see [TurnRows]. A page also ends at about
+// 1 MiB.
 func (c *Client) ListTurns(
 	ctx context.Context, request *turntreepb.ListTurnsRequest,
 ) (*turntreepb.ListTurnsResponse, error) {
 	return c.turns.ListTurns(ctx, request)
 }
 
-// SearchTurns finds the turns whose user item contains a text, on one branch or on all, page by page.
+// SearchTurns finds the turns whose user item contains a text, on one branch or on all, page by page; see [TurnRows].
 func (c *Client) SearchTurns(
 	ctx context.Context, request *turntreepb.SearchTurnsRequest,
 ) (*turntreepb.SearchTurnsResponse, error) {
@@ -121,14 +122,14 @@ func (c *Client) SearchTurns(
 }
 
 // GetConversationByTurns outlines a branch: for each turn the types and tools of its items, without their content,
-// page by page.
+// page by page; see [ItemMetadataRows].
 func (c *Client) GetConversationByTurns(
 	ctx context.Context, request *turntreepb.GetConversationByTurnsRequest,
 ) (*turntreepb.GetConversationByTurnsResponse, error) {
 	return c.turns.GetConversationByTurns(ctx, request)
 }
 
-// ListToolUsage counts tool calls by turn and tool, page by page.
+// ListToolUsage counts tool calls by turn and tool, page by page; see [ToolUsageRows].
 func (c *Client) ListToolUsage(
 	ctx context.Context, request *turntreepb.ListToolUsageRequest,
 ) (*turntreepb.ListToolUsageResponse, error) {

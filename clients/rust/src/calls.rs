@@ -115,13 +115,17 @@ calls! { BranchServiceClient:
 }
 
 calls! { TurnServiceClient:
-    /// Lists the turns of a branch by their user items: one page. [`pages`](Self::pages) reads them all.
+    /// Lists the turns of a branch by their user items: one page, see [`TurnColumns::into_rows`].
+    /// [`pages`](Self::pages) reads them all.
     list_turns(ListTurnsRequest) -> ListTurnsResponse as ListTurns;
-    /// Finds the turns whose user item contains a text: one page. [`pages`](Self::pages) reads them all.
+    /// Finds the turns whose user item contains a text: one page, see [`TurnColumns::into_rows`].
+    /// [`pages`](Self::pages) reads them all.
     search_turns(SearchTurnsRequest) -> SearchTurnsResponse as SearchTurns;
-    /// Outlines a branch by the types and tools of its items: one page. [`pages`](Self::pages) reads them all.
+    /// Outlines a branch by the types and tools of its items: one page, see [`ItemMetadataColumns::into_rows`].
+    /// [`pages`](Self::pages) reads them all.
     get_conversation_by_turns(GetConversationByTurnsRequest) -> GetConversationByTurnsResponse as GetConversationByTurns;
-    /// Counts tool calls by turn and tool: one page. [`pages`](Self::pages) reads them all.
+    /// Counts tool calls by turn and tool: one page, see [`ToolUsageColumns::into_rows`].
+    /// [`pages`](Self::pages) reads them all.
     list_tool_usage(ListToolUsageRequest) -> ListToolUsageResponse as ListToolUsage;
 }
 

@@ -25,6 +25,7 @@ mod pipeline;
 mod responses;
 mod resuming;
 mod retries;
+mod rows;
 mod seen_turns;
 mod session_handle;
 mod token;
@@ -41,6 +42,7 @@ pub use client::Client;
 pub use error::{Code, Error};
 pub use pages::Paged;
 pub use responses::Responses;
+pub use rows::{ItemMetadataRow, ToolUsageRow, TurnRow};
 pub use session_handle::{ItemWithNative, SessionHandle};
 #[doc(no_inline)]
 pub use v1::ErrorReason;

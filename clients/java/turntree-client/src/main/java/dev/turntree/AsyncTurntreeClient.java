@@ -174,23 +174,23 @@ public final class AsyncTurntreeClient {
     return call(BranchServiceGrpc.getCompareBranchesMethod(), request);
   }
 
-  /** Lists the turns of a branch by their user items: one page. */
+  /** Lists the turns of a branch by their user items: one page; see {@link Rows#ofTurns}. */
   public CompletableFuture<ListTurnsResponse> listTurns(ListTurnsRequest request) {
     return call(TurnServiceGrpc.getListTurnsMethod(), request);
   }
 
-  /** Finds the turns whose user item contains a text: one page. */
+  /** Finds the turns whose user item contains a text: one page; see {@link Rows#ofTurns}. */
   public CompletableFuture<SearchTurnsResponse> searchTurns(SearchTurnsRequest request) {
     return call(TurnServiceGrpc.getSearchTurnsMethod(), request);
   }
 
-  /** Outlines a branch by the types and tools of its items: one page. */
+  /** Outlines a branch by the types and tools of its items: one page; see {@link Rows#ofItems}. */
   public CompletableFuture<GetConversationByTurnsResponse> getConversationByTurns(
       GetConversationByTurnsRequest request) {
     return call(TurnServiceGrpc.getGetConversationByTurnsMethod(), request);
   }
 
-  /** Counts tool calls by turn and tool: one page. */
+  /** Counts tool calls by turn and tool: one page; see {@link Rows#ofTools}. */
   public CompletableFuture<ListToolUsageResponse> listToolUsage(ListToolUsageRequest request) {
     return call(TurnServiceGrpc.getListToolUsageMethod(), request);
   }

@@ -198,23 +198,23 @@ public final class TurntreeClient implements AutoCloseable {
     return await(waiting.compareBranches(request));
   }
 
-  /** Lists the turns of a branch by their user items: one page. */
+  /** Lists the turns of a branch by their user items: one page; see {@link Rows#ofTurns}. */
   public ListTurnsResponse listTurns(ListTurnsRequest request) {
     return await(waiting.listTurns(request));
   }
 
-  /** Finds the turns whose user item contains a text: one page. */
+  /** Finds the turns whose user item contains a text: one page; see {@link Rows#ofTurns}. */
   public SearchTurnsResponse searchTurns(SearchTurnsRequest request) {
     return await(waiting.searchTurns(request));
   }
 
-  /** Outlines a branch by the types and tools of its items: one page. */
+  /** Outlines a branch by the types and tools of its items: one page; see {@link Rows#ofItems}. */
   public GetConversationByTurnsResponse getConversationByTurns(
       GetConversationByTurnsRequest request) {
     return await(waiting.getConversationByTurns(request));
   }
 
-  /** Counts tool calls by turn and tool: one page. */
+  /** Counts tool calls by turn and tool: one page; see {@link Rows#ofTools}. */
   public ListToolUsageResponse listToolUsage(ListToolUsageRequest request) {
     return await(waiting.listToolUsage(request));
   }
