@@ -124,3 +124,19 @@ async def test_pages(store: Store, page_size: int) -> None:
     pages = await pages_of(lambda token: store.list_tool_usage("s", page_size=page_size, page_token=token))
     assert tuple(entry for page in pages for entry in page) == expected
     assert [len(page) for page in pages[:-1]] == [page_size] * (len(pages) - 1)
+
+
+async def test_pages_while_calls_come_and_go(store: Store) -> None:
+    """A tool that is there all the time is on one page exactly, whatever is added and popped between the pages."""
+    calls = [function_call("1", "b"), function_call("2", "c"), item(type="function_call", call_id="3")]
+    await store.add_items("s", [user("q"), *calls])
+    first = await store.list_tool_usage("s", page_size=2)
+    assert [entry.tool_name for entry in first.entries] == [None, "b"]
+    await store.add_items("s", [function_call("4", "a")])
+    second = await store.list_tool_usage("s", page_size=2, page_token=first.next_page_token)
+    assert ([entry.tool_name for entry in second.entries], second.next_page_token) == (["c"], "")
+    first = await store.list_tool_usage("s", page_size=2)
+    assert [entry.tool_name for entry in first.entries] == [None, "a"]
+    await store.pop_item("s")
+    second = await store.list_tool_usage("s", page_size=2, page_token=first.next_page_token)
+    assert [entry.tool_name for entry in second.entries] == ["b", "c"]

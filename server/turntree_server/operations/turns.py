@@ -251,11 +251,13 @@ def list_tool_usage(
     state = yield from resolve(context, session_id, branch)
     request = ("list_tool_usage", session_id, state.branch_id, state.pointer.generation)
     last = read_page_token(context, request, page_token)
+    shown_turn, shown_tool = -1, None  # the last entry of the page before
     if last is not None:
-        kind, (first_turn, offset) = DeltaKind.APPENDED, last
+        kind, (shown_turn, shown_tool) = DeltaKind.APPENDED, last
+        first_turn = shown_turn
     else:
         kind, after = yield from page_begin(context, session_id, state, cursor, None)
-        first_turn, offset = 0, 0
+        first_turn = 0
         if kind is DeltaKind.APPENDED:
             first_turn = yield from _turn_after(session_id, state, after)
     if kind is DeltaKind.UNCHANGED:
@@ -282,10 +284,17 @@ def list_tool_usage(
                     AND c.message_type = 'tool_search_call'
             )
         )
-        GROUP BY user_turn_number, tool ORDER BY user_turn_number, tool LIMIT ? OFFSET ?
+        GROUP BY user_turn_number, tool
+        HAVING user_turn_number > ? OR tool > ? OR (? IS NULL AND tool IS NOT NULL)
+        ORDER BY user_turn_number, tool LIMIT ?
         """,
-        (session_id, state.branch_id, first_turn, page_size + 1 if not state.expired else 0, offset),
+        (
+            *(session_id, state.branch_id, first_turn),
+            *(shown_turn, shown_tool, shown_tool),
+            page_size + 1 if not state.expired else 0,
+        ),
     )
-    token = write_page_token(context, request, (first_turn, offset + page_size)) if len(rows) > page_size else ""
     tools = tuple(map(ToolUsage._make, rows[:page_size]))
+    last_shown = (tools[-1].turn, tools[-1].tool_name) if len(rows) > page_size else None
+    token = write_page_token(context, request, last_shown) if last_shown is not None else ""
     return Page(tools, token, state.pointer, cursor_of(context, session_id, state), kind)
