@@ -154,11 +154,16 @@ class TurntreeSession:
     async def _read_window(
         self, store: Store, pointer: BranchPointer, window: ItemsWindow
     ) -> tuple[ItemsDelta, list[TResponseInputItem]]:
-        """The items of a window; it is widened when stored items that are not JSON take up its room."""
+        """The items of a window; it is widened when stored items that are not JSON take up its room.
+
+        One of whole exchanges is not, and may hold fewer: cut to its limit it might begin within an exchange.
+        """
         limit = window.limit
         while True:
             delta = await store.read_items(self.session_id, branch=pointer, window=window)
             items = shapes.decode_all(delta.items)
+            if window.whole_exchanges:
+                return delta, items
             if limit is None or window.limit is None or len(items) >= limit or len(delta.items) < window.limit:
                 return delta, items[-limit:] if limit else items
             window = replace(window, limit=2 * window.limit)
@@ -598,7 +603,7 @@ class TurntreeSession:
             store = await self._store()
             here = await store.get_items(self.session_id, branch=pointer, window=ItemsWindow(0))
             self._follow(pointer, here.branch)
-            item_count = (await store.get_branch(self.session_id, here.branch.branch_id)).item_count
+            item_count = await self._item_count(store, here.branch.branch_id)
             if item_count or payloads:
                 await store.replace_items(
                     self.session_id, item_count, payloads, branch=here.branch, expected_cursor=here.cursor
@@ -606,6 +611,12 @@ class TurntreeSession:
             return True
 
         return await self._mutations.run(replace)
+
+    async def _item_count(self, store: Store, branch_id: str) -> int:
+        try:
+            return (await store.get_branch(self.session_id, branch_id)).item_count
+        except NotFound:  # a branch is not listed while it has no items
+            return 0
 
     # Where the object stands
 
