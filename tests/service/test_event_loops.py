@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from turntree.remote import RemoteStore
 
-from tests.support.items import user
+from tests.support.items import turns, user
 from tests.support.server_process import serving
 
 LOOPS = 60
@@ -34,3 +37,38 @@ def test_a_loop_that_closes_gets_no_late_events(tmp_path: Path) -> None:
         for number in range(LOOPS):
             asyncio.run(use(kept if number % 2 else RemoteStore(server.address), number))
     assert late == []
+
+
+LEFT = """
+import asyncio, sys
+import turntree.remote
+
+store = turntree.remote.RemoteStore(sys.argv[1])
+
+async def main():
+    async for part in getattr(store, sys.argv[2])("s"):
+        break
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("stream", ["stream_items", "stream_turns", "stream_turn_deltas", "watch"])
+def test_a_stream_that_is_left_ends_in_silence(stream: str, tmp_path: Path) -> None:
+    """A program that leaves a stream in the middle, as its last act, ends without a word on stderr."""
+    with serving(tmp_path) as server:
+        asyncio.run(_fill(server.address))
+        for _ in range(3):
+            ran = subprocess.run(
+                [sys.executable, "-c", LEFT, server.address, stream],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=True,
+            )
+            assert ran.stderr == ""
+
+
+async def _fill(address: str) -> None:
+    async with RemoteStore(address) as store:
+        await store.add_items("s", turns(3))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, TypeVar
@@ -54,8 +54,8 @@ from turntree.model import (
 )
 from turntree.probe import TlsFiles, what_is_wrong
 from turntree.request_ids import new_request_id
+from turntree.responses import Responses
 from turntree.retries import RESUMABLE, RETRY_FOR_S_DEFAULT, Resumption, RetryBudget
-from turntree.rpc_errors import from_rpc_error
 from turntree.seen_turns import SeenTurns
 from turntree.store import Store
 from turntree.token import Credentials, TokenSource
@@ -154,41 +154,11 @@ class RemoteStore(Store):
     def _resumption(self) -> Resumption:
         return Resumption(self._budget, self._credentials.is_fresh, self._retry_for_s, _RESUME_DELAY_S_MAX)
 
-    async def _stream(self, method: Callable[..., Any], request: Any) -> AsyncGenerator[Any, None]:
-        """The responses of a streaming call, which ends when its reader leaves it or the store is closed.
+    def _stream(self, method: Callable[..., Any], request: Any) -> Responses:
+        async def begin() -> Any:
+            return method(request, metadata=await self._credentials.metadata())
 
-        gRPC never frees a message that comes while its reader is being cancelled. So it is the call that is cancelled
-        here, and the read comes to its end.
-        """
-        streams = self._connection().streams
-        call = method(request, metadata=await self._credentials.metadata())
-        streams.add(call)
-        reading: asyncio.Task[Any] | None = None
-        try:
-            while True:
-                reading = asyncio.create_task(call.read())
-                response = await asyncio.shield(reading)
-                if response is grpc.aio.EOF:
-                    return
-                yield response
-        except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error, self.target) from None
-        except asyncio.CancelledError:
-            if self._was_cut():
-                raise stopping() from None
-            raise
-        finally:
-            call.cancel()
-            streams.discard(call)
-            if reading is not None:
-                await asyncio.wait({reading})
-                if not reading.cancelled():
-                    reading.exception()  # which whoever left no longer wants to know
-
-    def _was_cut(self) -> bool:
-        """Whether a call was cancelled because the store was closed, and not because its caller was."""
-        task = asyncio.current_task()
-        return self._closed and (task is None or not task.cancelling())
+        return Responses(begin, self._connection().streams, self.target, lambda: self._closed)
 
     # Items
 
