@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agents.items import TResponseInputItem
@@ -43,6 +44,18 @@ async def test_whole_exchanges_beside_what_is_not_json(store: LocalStore, path: 
     assert await session.get_items(2) == EXCHANGE[2:]
     assert await session.get_items(2, whole_exchanges=True) == EXCHANGE[3:]
     assert await session.get_items(4, whole_exchanges=True) == EXCHANGE[1:]
+
+
+@pytest.mark.parametrize("turn", ["a", None, 1.5])
+async def test_a_turn_that_is_no_number(store: LocalStore, turn: Any) -> None:
+    """Where the SDK's class raises ValueError for a turn that cannot be, so does this one, and names the field."""
+    session = TurntreeSession("s", store=store)
+    await session.add_items(EXCHANGE)
+    with pytest.raises(ValueError, match="turn is"):
+        await session.create_branch_from_turn(turn)
+    if turn is not None:
+        with pytest.raises(ValueError, match="turn is"):
+            await session.get_turn_usage(turn)
 
 
 async def test_a_branch_without_items_is_replaced(store: LocalStore) -> None:
