@@ -57,7 +57,7 @@ class Program:
     def __init__(self, url: str) -> None:
         self._url = url
         self._stores: dict[float | None, Store] = {}
-        self._streams: dict[str, AsyncIterator[Message]] = {}
+        self._streams: dict[str, AsyncIterator[Message | bytes]] = {}
 
     async def play(self, step: dict[str, Any]) -> dict[str, Any]:
         """Play one step and return its answer."""
@@ -99,7 +99,7 @@ class Program:
             await store.close()
 
 
-async def _read(stream: AsyncIterator[Message], take: int | None) -> dict[str, Any]:
+async def _read(stream: AsyncIterator[Message | bytes], take: int | None) -> dict[str, Any]:
     responses: list[dict[str, Any]] = []
     try:
         while take is None or len(responses) < take:
@@ -115,7 +115,9 @@ async def _close(stream: Any) -> None:
     await stream.aclose()
 
 
-def _json(message: Message) -> dict[str, Any]:
+def _json(message: Message | bytes) -> dict[str, Any]:
+    if isinstance(message, bytes):  # turns, which the service makes no message of
+        message = turn_pb2.StreamTurnsResponse.FromString(message)
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 

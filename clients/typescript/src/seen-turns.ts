@@ -13,7 +13,7 @@ export class SeenTurns {
   #continued = false;
   #resumed = false;
   #skip = 0;
-  #cursor = new Uint8Array();
+  #cursor: StreamTurnsResponse["cursor"] = new Uint8Array();
 
   /** Note that the stream was cut, and that what comes next is of a new one. */
   resume(): void {

@@ -11,7 +11,7 @@ const text = (data: Uint8Array | undefined): string => new TextDecoder().decode(
 
 const part = (cursor: string, continued: boolean, items: string) =>
   create(StreamTurnsResponseSchema, {
-    turns: [{ turn: 1n, items: [...items].map(bytes) }],
+    turns: [{ turn: 1n, items: Array.from(items, bytes) }],
     cursor: bytes(cursor),
     continued,
   });
