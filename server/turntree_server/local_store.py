@@ -164,7 +164,8 @@ class LocalStore(Store):
         include_metadata: bool = False,
         native_dialect: str | None = None,
     ) -> ItemsDelta:
-        check(session_id=session_id, branch=branch, cursor=cursor, window=window, native_dialect=native_dialect)
+        check(session_id=session_id, branch=branch, cursor=cursor, window=window)
+        check(include_metadata=include_metadata, native_dialect=native_dialect)
         arguments = (session_id, branch, cursor, window, include_metadata, native_dialect)
         return await self._read(read_items.get_items, *arguments, brief=cursor is not None)
 
@@ -178,7 +179,8 @@ class LocalStore(Store):
         include_metadata: bool = False,
         native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
-        check(session_id=session_id, branch=branch, cursor=cursor, window=window, native_dialect=native_dialect)
+        check(session_id=session_id, branch=branch, cursor=cursor, window=window)
+        check(include_metadata=include_metadata, native_dialect=native_dialect)
         more, brief = True, cursor is not None
         while more:
             arguments = (session_id, branch, cursor, window, include_metadata, native_dialect)
@@ -407,7 +409,7 @@ class LocalStore(Store):
         page_token: str = "",
     ) -> Page[Turn]:
         check(session_id=session_id, branch=branch, content=content, letter_case=letter_case)
-        check(page_size=page_size, page_token=page_token)
+        check(all_branches=all_branches, page_size=page_size, page_token=page_token)
         if all_branches:
             check(all_branches_cursor=cursor)
         else:
@@ -501,10 +503,8 @@ def _is_new_only(cursor: bytes | None, page_token: str) -> bool:
 
 def _given(natives: Sequence[NativeItem], items: Sequence[bytes]) -> tuple[tuple[NativeItem, ...], ...]:
     """The natives as an argument; none, so that a write without them is the request that it always was."""
-    if not natives:
-        return ()
     check_natives(natives, items)
-    return (tuple(natives),)
+    return (tuple(natives),) if natives else ()
 
 
 def _are_few(items: Sequence[bytes], natives: Sequence[NativeItem]) -> bool:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+from turntree import model
 from turntree.errors import ErrorReason
+from turntree.model import BeforeContent, BeforeTurn, BranchPointer, ItemsWindow, LetterCase, Usage, UsageMode
 from turntree.v1.item_pb2 import NativeItem
 
 from tests.support.items import large, user
@@ -425,3 +428,134 @@ OTHER_REQUESTS: Mapping[str, dict[str, Any]] = {
     "SummarizeUsage": {"grouping": 3, "labels": {"of": "t"}},
 }
 """Requests that differ from `VALID` in a field, and have more than one page."""
+
+
+SECRET = '{"role": "user", "content": "my card is 4242"}'
+"""The text of an item, which no error may tell."""
+
+TYPES: Mapping[str, Any] = {
+    "none": None,
+    "bool": True,
+    "number": 5,
+    "float": 1.5,
+    "text": "x",
+    "bytes": b"x",
+    "list": ["x"],
+    "items": [SECRET.encode()],
+    "tuple": (5,),
+    "set": {"x"},
+    "mapping": {"k": 5},
+    "object": object(),
+    "type": str,
+    "time": datetime(2031, 5, 17),  # without a zone, as it must not be
+    "day": date(2031, 5, 17),
+    "enum": model.DeltaKind.APPENDED,
+}
+"""Values that a caller in Python can give for any parameter of `Store`."""
+
+_INTEGERS: tuple[Any, ...] = (-1, 2**63, 10**5000, "2", SECRET)
+_TEXTS: tuple[Any, ...] = ("\ud800",)
+_FLAGS: tuple[Any, ...] = (None, 1, "x")
+_JSON_FORMS: tuple[Any, ...] = (SECRET, None, 5)
+_DETAILS: tuple[Any, ...] = ("{}", 5, ["x"], b"", b"[]")
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What is wrong for a parameter of `Store`.
+
+    Attributes:
+        right: The names of those of `TYPES` that it may have.
+        wrong: Other values that it may not have.
+    """
+
+    right: frozenset[str]
+    wrong: tuple[Any, ...] = ()
+
+
+def _parameter(right: str, *wrong: Any) -> Parameter:
+    return Parameter(frozenset(right.split()), wrong)
+
+
+def _item_lists(right: str) -> Parameter:
+    return _parameter(right, SECRET, SECRET.encode(), [SECRET], [b"1", bytearray(b"1")], [b"1", None], iter([b"1"]))
+
+
+PARAMETERS: Mapping[str, Parameter] = {
+    "session_id": _parameter("text enum", *_TEXTS),
+    "branch_id": _parameter("text enum", *_TEXTS),
+    "get_session_usage.branch_id": _parameter("none text enum", *_TEXTS),
+    "other_branch_id": _parameter("text enum", *_TEXTS),
+    "new_branch_id": _parameter("none text enum", *_TEXTS),
+    "request_id": _parameter("none text enum", "", *_TEXTS),
+    "native_dialect": _parameter("none text enum", *_TEXTS),
+    "label_key": _parameter("none text enum", *_TEXTS),
+    "content": _parameter("text enum", *_TEXTS),
+    "page_token": _parameter("text enum", *_TEXTS),
+    "branch": _parameter(
+        "",
+        *(BranchPointer(branch_id) for branch_id in (5, None, b"main", *_TEXTS)),
+        *(BranchPointer("main", generation) for generation in (*_INTEGERS, 1.5, True)),
+    ),
+    "items": _item_lists("items"),
+    "natives": _parameter(
+        "",
+        [5],
+        [SECRET.encode()],
+        *([model.NativeItem(index, "d", b"1")] for index in (*_INTEGERS, None, 1)),
+        *([model.NativeItem(0, dialect, b"1")] for dialect in (5, None, b"d", *_TEXTS)),
+        *([model.NativeItem(0, "d", native)] for native in _JSON_FORMS),
+    ),
+    "remove_count": _parameter("number", *_INTEGERS, [SECRET.encode()]),
+    "cursor": _parameter("none bytes", "x", bytes(65), bytearray(b"x")),
+    "expected_cursor": _parameter("none bytes", bytes(65), bytearray(b"x")),
+    "replace_items.expected_cursor": _parameter("bytes", b"", bytes(65), bytearray(b"x")),
+    "window": _parameter(
+        "",
+        *(ItemsWindow(limit=limit) for limit in (*_INTEGERS, 1.5, True)),
+        *(ItemsWindow(limit_turns=limit) for limit in (*_INTEGERS, 1.5, "x")),
+        *(ItemsWindow(whole_exchanges=value) for value in _FLAGS),
+    ),
+    "include_metadata": _parameter("bool"),
+    "all_branches": _parameter("bool"),
+    "labels": _parameter(
+        "", ["a"], {"k": None}, {"k": 5}, {"k": b"v"}, {5: "v"}, {None: "v"}, {"k": "\ud800"}, {"\ud800": "v"}
+    ),
+    "remove_labels": _parameter("list", "k", b"k", [5], [None], [b"k"], ["\ud800"], {"k": "v"}),
+    "expiry": _parameter("none", "never", timedelta(0), timedelta(days=36_526)),
+    "active_since": _parameter("none"),
+    "active_before": _parameter("none"),
+    "recorded_since": _parameter("none"),
+    "recorded_before": _parameter("none"),
+    "origin": _parameter(
+        "",
+        *(BeforeTurn(turn) for turn in (*_INTEGERS, None, True)),
+        *(model.AfterTurn(turn) for turn in (*_INTEGERS, None, True)),
+        *(BeforeContent(content) for content in (5, None, b"x", *_TEXTS)),
+    ),
+    "letter_case": _parameter("", "x", "ascii", UsageMode.ADD),
+    "page_size": _parameter("number", *_INTEGERS, 10_001),
+    "turn": _parameter("none number", *_INTEGERS),
+    "usage": _parameter(
+        "",
+        *(Usage(requests=count) for count in (*_INTEGERS, None, 1.5)),
+        *(Usage(input_tokens_details=details) for details in _DETAILS),
+        *(Usage(output_tokens_details=details) for details in _DETAILS),
+    ),
+    "mode": _parameter("", "x", "add", LetterCase.ASCII),
+    "grouping": _parameter("", "x", "session", LetterCase.ASCII),
+}
+"""For each parameter of `Store`, or of one method of it as `method.parameter`."""
+
+METHODS: Mapping[str, Mapping[str, Any]] = {
+    "add_items": {"items": [b"1"]},
+    "replace_items": {"remove_count": 0, "items": [b"1"], "expected_cursor": b"x"},
+    "create_branch": {"origin": model.AtHead()},
+    "get_branch": {"branch_id": "main"},
+    "delete_branch": {"branch_id": "b"},
+    "compare_branches": {"branch_id": "main", "other_branch_id": "b"},
+    "search_turns": {"content": "q"},
+    "record_usage": {"usage": Usage(1)},
+    "summarize_usage": {"grouping": model.UsageGrouping.SESSION},
+}
+"""What those methods of `Store` need beside a session id that do."""

@@ -5,6 +5,7 @@ The table is in `bad_input.py`; the fields are those of the descriptors.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,17 +19,25 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from pysqlite3 import dbapi2 as sqlite3
-from turntree.errors import ErrorReason
+from turntree import wire
+from turntree.errors import ErrorReason, InvalidArgument, TurntreeError
 from turntree.model import AtHead, BranchPointer, Usage
+from turntree.remote import RemoteStore
+from turntree.store import Store
+from turntree.v1 import session_pb2
 from turntree_server.app import Server
-from turntree_server.engine.sqlite import SqliteEngine
+from turntree_server.engine.sqlite import IN_MEMORY, SqliteEngine
 from turntree_server.local_store import LocalStore
 from turntree_server.settings import Settings
 
 from tests.service.bad_input import (
     BORDERLINE,
+    METHODS,
     OTHER_REQUESTS,
+    PARAMETERS,
     ROWS,
+    SECRET,
+    TYPES,
     VALID,
     Bad,
     CannotBeWrong,
@@ -225,6 +234,82 @@ async def test_what_is_not_a_message_is_refused_and_leaves_no_trace(name: str, t
         after = dump(server.database)
     assert seen == dict.fromkeys(malformed, expected)
     assert after == before
+
+
+def parameters(name: str) -> list[str]:
+    """The parameters of a method of `Store`."""
+    return list(inspect.signature(getattr(Store, name)).parameters)[1:]
+
+
+CALLS = sorted(name for name in Store.__abstractmethods__ if parameters(name))
+
+
+def test_every_parameter_of_a_store_has_a_row() -> None:
+    """A parameter that is added to a call has no wrong values until the table says which, and none has too many."""
+    pairs = {(name, parameter) for name in CALLS for parameter in parameters(name)}
+    assert {parameter for _, parameter in pairs} | {f"{name}.{parameter}" for name, parameter in pairs} >= (
+        PARAMETERS.keys()
+    )
+    assert {parameter for _, parameter in pairs} <= PARAMETERS.keys()
+    assert set(CALLS) >= METHODS.keys()
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_embedded_and_remote_stores_refuse_the_same_in_the_same_words(name: str) -> None:
+    """A value of a wrong type, or beyond its limit, is the same `InvalidArgument` of every store, and tells no item."""
+    differing: list[str] = []
+    async with LocalStore(await SqliteEngine.open(IN_MEMORY)) as local:
+        server = Server(Settings(port=0, grace_s=1), local)
+        await server._listen()
+        try:
+            async with RemoteStore(server.address) as remote:
+                for parameter in parameters(name):
+                    for value in wrong_values(name, parameter):
+                        embedded = await what_is_said(local, name, parameter, value)
+                        behind_a_server = await what_is_said(remote, name, parameter, value)
+                        is_refused = isinstance(embedded, InvalidArgument)
+                        if not is_refused or told(embedded) != told(behind_a_server) or "4242" in told(embedded):
+                            differing.append(f"{parameter}={value!r:.80}: {embedded!r} and {behind_a_server!r}")
+        finally:
+            await server.stop()
+    assert not differing, "\n" + "\n".join(differing)
+
+
+def wrong_values(name: str, parameter: str) -> Iterator[Any]:
+    """What a parameter of a method may not be."""
+    row = PARAMETERS.get(f"{name}.{parameter}") or PARAMETERS[parameter]
+    yield from (value for kind, value in TYPES.items() if kind not in row.right)
+    yield from row.wrong
+
+
+async def what_is_said(store: Store, name: str, parameter: str, value: Any) -> BaseException | None:
+    """What a store raises when one parameter of a method has this value; None when it takes it."""
+    arguments: dict[str, Any] = {**METHODS.get(name, {}), parameter: value}
+    if "session_id" in parameters(name):
+        arguments.setdefault("session_id", "s")
+    try:
+        answer = getattr(store, name)(**arguments)
+        await (anext(answer) if inspect.isasyncgen(answer) else answer)
+    except Exception as error:
+        return error
+    return None
+
+
+def told(error: BaseException | None) -> str:
+    """All that an error tells."""
+    return f"{type(error)} {error} {error.reason} {error.facts}" if isinstance(error, TurntreeError) else repr(error)
+
+
+def test_what_a_message_cannot_hold_is_named_by_its_type() -> None:
+    """A value that cannot be put into a message is never told itself."""
+    with pytest.raises(InvalidArgument) as raised:
+        wire.request(session_pb2.AddItemsRequest, session_id="s", items=[SECRET + "\ud800", 5])
+    assert raised.value.facts == {
+        "field": "items",
+        "value": "list",
+        "limit": "a value that the field's type can hold",
+    }
+    assert "4242" not in str(raised.value)
 
 
 def valid(rpc: Rpc, world: World) -> Message:

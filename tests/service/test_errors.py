@@ -39,7 +39,7 @@ from turntree.errors import (
 from turntree.model import ALL_ITEMS, MAIN, AfterTurn, BeforeContent, BranchPointer, ItemsDelta, ItemsWindow, Session
 from turntree.remote import RemoteStore
 from turntree.rpc_errors import CODE_BY_CLASS, DETAILS_KEY, from_rpc_error, to_status
-from turntree.v1 import error_reason_pb2
+from turntree.v1 import error_reason_pb2, session_pb2
 from turntree_server.app import Server
 from turntree_server.engine.sqlite import IN_MEMORY, SqliteEngine
 from turntree_server.local_store import LocalStore
@@ -368,8 +368,9 @@ async def test_what_the_store_is_not_in_a_state_for(served: Served) -> None:
 
 async def test_a_message_beyond_the_transport_limit(served: Served) -> None:
     """A request that the server does not even read is RESOURCE_EXHAUSTED, and nothing of it is stored."""
+    request = session_pb2.AddItemsRequest(session_id="t", items=[b'"' + bytes(65 * 1024 * 1024) + b'"'])
     with pytest.raises(ResourceExhausted) as raised:
-        await served.remote.add_items("t", [b'"' + bytes(65 * 1024 * 1024) + b'"'])
+        await served.remote._call(request, session_pb2.AddItemsResponse)
     assert raised.value.reason is ErrorReason.MESSAGE_TOO_LARGE
     with pytest.raises(NotFound):
         await served.remote.get_session("t")

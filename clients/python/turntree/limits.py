@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, NoReturn
 
 import msgspec
 
 from turntree.errors import ErrorReason, InvalidArgument
 from turntree.model import (
+    ALL_ITEMS,
+    MAIN,
     NEVER,
     AfterTurn,
     AtHead,
@@ -79,7 +81,10 @@ def check(**fields: Any) -> None:
 
 def invalid(field: str, value: object, limit: str) -> NoReturn:
     """Refuse a value that the field cannot have."""
-    shown = str(value)
+    try:
+        shown = str(value)
+    except ValueError:  # a number of more digits than Python writes out
+        shown = type(value).__name__
     shown = shown if len(shown) <= _VALUE_CHARACTERS_SHOWN else shown[:_VALUE_CHARACTERS_SHOWN] + "…"
     shown = shown.encode("utf-8", "backslashreplace").decode()
     raise InvalidArgument(
@@ -89,6 +94,11 @@ def invalid(field: str, value: object, limit: str) -> NoReturn:
         value=shown,
         limit=limit,
     )
+
+
+def _told(value: object) -> object:
+    """What an error may tell of a value of any type: one that can hold no items, or else the name of its type."""
+    return value if value is None or isinstance(value, int | float | str | date | timedelta) else type(value).__name__
 
 
 def _required(field: str, limit: str = "not blank") -> NoReturn:
@@ -153,7 +163,7 @@ def _integer(low: int, high: int) -> Callable[[str, object], None]:
 
     def rule(field: str, value: object) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            invalid(field, value, limit)
+            invalid(field, type(value).__name__ if isinstance(value, str) else _told(value), limit)
 
     return rule
 
@@ -163,14 +173,23 @@ def _one_of(kind: Any, limit: str) -> Callable[[str, object], None]:
         if value is None:
             _required(field, limit)
         if not isinstance(value, kind):
-            invalid(field, value, limit)
+            invalid(field, _told(value), limit)
 
     return rule
 
 
-def _items(field: str, value: Any) -> None:
+def _flag(field: str, value: object) -> None:
+    if not isinstance(value, bool):
+        invalid(field, _told(value), "true or false")
+
+
+def _list(field: str, value: object, limit: str) -> None:
     if not isinstance(value, Sequence) or isinstance(value, bytes | str):
-        invalid(field, type(value).__name__, "a list of items")
+        invalid(field, type(value).__name__, limit)
+
+
+def _items(field: str, value: Any) -> None:
+    _list(field, value, "a list of items")
     if len(value) > ITEMS_MAX:
         _too_large(field, len(value), ITEMS_MAX, "items")
     total = 0
@@ -196,6 +215,9 @@ def check_natives(natives: Sequence[Any], items: Sequence[bytes]) -> None:
     Raises:
         InvalidArgument: The first field that breaks its rule, named `natives[0].index` and so on.
     """
+    _list("natives", natives, "a list of native items")
+    if not natives:
+        return
     indexes: set[int] = set()
     total = sum(map(len, items))
     for position, native in enumerate(natives):
@@ -217,15 +239,19 @@ def check_natives(natives: Sequence[Any], items: Sequence[bytes]) -> None:
 
 
 def _branch(field: str, value: object) -> None:
+    if value is MAIN:
+        return
     if not isinstance(value, BranchPointer):
         invalid(field, type(value).__name__, "a branch pointer")
     check(branch_id=value.branch_id, generation=value.generation)
 
 
 def _window(field: str, value: object) -> None:
+    if value is ALL_ITEMS:
+        return
     if not isinstance(value, ItemsWindow):
         invalid(field, type(value).__name__, "a window")
-    check(limit=value.limit, limit_turns=value.limit_turns)
+    check(limit=value.limit, limit_turns=value.limit_turns, whole_exchanges=value.whole_exchanges)
 
 
 def _cursor(field: str, value: object) -> None:
@@ -260,7 +286,9 @@ def _origin(field: str, value: object) -> None:
             _required(field, "one of turn, content, head, after_turn")
 
 
-def _labels(field: str, value: Mapping[str, str]) -> None:
+def _labels(field: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        invalid(field, type(value).__name__, "a mapping of labels")
     if len(value) > LABELS_MAX:
         _too_large(field, len(value), LABELS_MAX, "labels")
     for key, text in value.items():
@@ -268,7 +296,8 @@ def _labels(field: str, value: Mapping[str, str]) -> None:
         _text(LABEL_VALUE_BYTES_MAX)(f"{field}[{key}]", text)
 
 
-def _label_keys(field: str, value: Sequence[str]) -> None:
+def _label_keys(field: str, value: Any) -> None:
+    _list(field, value, "a list of labels' keys")
     if len(value) > LABELS_MAX:
         _too_large(field, len(value), LABELS_MAX, "labels")
     for position, key in enumerate(value):
@@ -276,8 +305,8 @@ def _label_keys(field: str, value: Sequence[str]) -> None:
 
 
 def _time(field: str, value: object) -> None:
-    if not isinstance(value, datetime) or value.tzinfo is None:
-        invalid(field, value, "a time with a time zone")
+    if not isinstance(value, datetime) or value.utcoffset() is None:
+        invalid(field, _told(value), "a time with a time zone")
     if not TIME_MIN <= value <= TIME_MAX:
         invalid(field, value, TIME_LIMIT)
 
@@ -289,7 +318,7 @@ def _expiry(field: str, value: object) -> None:
     elif isinstance(value, datetime):
         _time("expire_time", value)
     elif value is not NEVER:
-        invalid(field, value, "a time, a duration or NEVER")
+        invalid(field, _told(value), "a time, a duration or NEVER")
 
 
 def _usage(field: str, value: object) -> None:
@@ -303,6 +332,8 @@ def _usage(field: str, value: object) -> None:
         details = getattr(value, name)
         if details is None:
             continue
+        if not isinstance(details, bytes):
+            invalid(f"{field}.{name}", type(details).__name__, "a JSON object")
         if len(details) > DETAILS_BYTES_MAX:
             _too_large(f"{field}.{name}", len(details), DETAILS_BYTES_MAX, "bytes")
         try:
@@ -354,14 +385,14 @@ _PAGE_SIZE = _integer(0, PAGE_SIZE_MAX)
 _COUNT = _integer(0, INTEGER_MAX)
 
 
-def _seconds(field: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        invalid(field, value, "a number of seconds, more than 0")
+def _seconds(field: str, value: Any) -> None:
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        invalid(field, _told(value), "a number of seconds, more than 0")
 
 
-def _seconds_or_zero(field: str, value: float) -> None:
-    if not 0 <= value < math.inf:
-        invalid(field, value, "a number of seconds, 0 or more")
+def _seconds_or_zero(field: str, value: Any) -> None:
+    if not isinstance(value, int | float) or not 0 <= value < math.inf:
+        invalid(field, _told(value), "a number of seconds, 0 or more")
 
 
 RULES: dict[str, Callable[[str, Any], None]] = {
@@ -383,6 +414,9 @@ RULES: dict[str, Callable[[str, Any], None]] = {
     "window": _window,
     "limit": _optional(_COUNT),
     "limit_turns": _optional(_COUNT),
+    "whole_exchanges": _flag,
+    "include_metadata": _flag,
+    "all_branches": _flag,
     "request_id": _name(REQUEST_ID_BYTES_MAX),
     "origin": _origin,
     "turn": _COUNT,

@@ -20,7 +20,7 @@ from turntree.errors import (
     Unavailable,
     stopping,
 )
-from turntree.limits import check
+from turntree.limits import check, check_natives
 from turntree.model import (
     ALL_ITEMS,
     MAIN,
@@ -172,13 +172,15 @@ class RemoteStore(Store):
         request_id: str | None = None,
         natives: Sequence[NativeItem] = (),
     ) -> Written:
+        check(session_id=session_id, branch=branch, items=items, expected_cursor=expected_cursor)
+        check_natives(natives, items)
         request = wire.request(
             session_pb2.AddItemsRequest,
             session_id=session_id,
             branch=wire.write_pointer(branch),
             items=items,
             expected_cursor=expected_cursor,
-            request_id=new_request_id() if request_id is None else request_id,
+            request_id=_request_id(request_id),
             natives=wire.write_natives(natives),
         )
         response = await self._call(request, session_pb2.AddItemsResponse)
@@ -194,6 +196,8 @@ class RemoteStore(Store):
         include_metadata: bool = False,
         native_dialect: str | None = None,
     ) -> ItemsDelta:
+        check(session_id=session_id, branch=branch, cursor=cursor, window=window)
+        check(include_metadata=include_metadata, native_dialect=native_dialect)
         request = wire.request(
             session_pb2.GetItemsRequest,
             session_id=session_id,
@@ -216,6 +220,8 @@ class RemoteStore(Store):
         include_metadata: bool = False,
         native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
+        check(session_id=session_id, branch=branch, cursor=cursor, window=window)
+        check(include_metadata=include_metadata, native_dialect=native_dialect)
         resumption = self._resumption()
         more = True
         while True:
@@ -254,6 +260,8 @@ class RemoteStore(Store):
         native_dialect: str | None = None,
     ) -> AsyncIterator[ItemsDelta]:
         """See `Store.watch`. Once it has begun, it goes on by cursor whenever a server that went away is back."""
+        check(session_id=session_id, branch=branch, cursor=cursor)
+        check(include_metadata=include_metadata, native_dialect=native_dialect)
         resumption = self._resumption()
         resumed = False
         while True:
@@ -292,12 +300,13 @@ class RemoteStore(Store):
         request_id: str | None = None,
         native_dialect: str | None = None,
     ) -> Popped:
+        check(session_id=session_id, branch=branch, expected_cursor=expected_cursor, native_dialect=native_dialect)
         request = wire.request(
             session_pb2.PopItemRequest,
             session_id=session_id,
             branch=wire.write_pointer(branch),
             expected_cursor=expected_cursor,
-            request_id=new_request_id() if request_id is None else request_id,
+            request_id=_request_id(request_id),
             native_dialect=native_dialect,
         )
         response = await self._call(request, session_pb2.PopItemResponse)
@@ -315,6 +324,9 @@ class RemoteStore(Store):
         request_id: str | None = None,
         natives: Sequence[NativeItem] = (),
     ) -> Written:
+        check(session_id=session_id, branch=branch, remove_count=remove_count, replacement=items)
+        check(required_cursor=expected_cursor)
+        check_natives(natives, items)
         request = wire.request(
             session_pb2.ReplaceItemsRequest,
             session_id=session_id,
@@ -322,7 +334,7 @@ class RemoteStore(Store):
             remove_count=remove_count,
             items=items,
             expected_cursor=expected_cursor,
-            request_id=new_request_id() if request_id is None else request_id,
+            request_id=_request_id(request_id),
             natives=wire.write_natives(natives),
         )
         response = await self._call(request, session_pb2.ReplaceItemsResponse)
@@ -331,15 +343,17 @@ class RemoteStore(Store):
     # Sessions
 
     async def clear_session(self, session_id: str, *, request_id: str | None = None) -> BranchPointer:
+        check(session_id=session_id)
         request = wire.request(
             session_pb2.ClearSessionRequest,
             session_id=session_id,
-            request_id=new_request_id() if request_id is None else request_id,
+            request_id=_request_id(request_id),
         )
         response = await self._call(request, session_pb2.ClearSessionResponse)
         return wire.read_pointer(response)
 
     async def get_session(self, session_id: str) -> Session:
+        check(session_id=session_id)
         request = wire.request(session_pb2.GetSessionRequest, session_id=session_id)
         response = await self._call(request, session_pb2.GetSessionResponse)
         return wire.read_session(response.session)
@@ -353,7 +367,8 @@ class RemoteStore(Store):
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[Session]:
-        check(active_since=active_since, active_before=active_before)
+        check(labels=labels, active_since=active_since, active_before=active_before)
+        check(page_size=page_size, page_token=page_token)
         request = wire.request(
             session_pb2.ListSessionsRequest,
             labels=labels,
@@ -374,23 +389,24 @@ class RemoteStore(Store):
         expiry: Expiry | None = None,
         request_id: str | None = None,
     ) -> Session:
-        check(expiry=expiry)
+        check(session_id=session_id, labels=labels, remove_labels=remove_labels, expiry=expiry)
         request = wire.request(
             session_pb2.UpdateSessionRequest,
             session_id=session_id,
             labels=labels,
             remove_labels=remove_labels,
-            request_id=new_request_id() if request_id is None else request_id,
+            request_id=_request_id(request_id),
             **wire.write_expiry(expiry),
         )
         response = await self._call(request, session_pb2.UpdateSessionResponse)
         return wire.read_session(response.session)
 
     async def delete_session(self, session_id: str, *, request_id: str | None = None) -> None:
+        check(session_id=session_id)
         request = wire.request(
             session_pb2.DeleteSessionRequest,
             session_id=session_id,
-            request_id=new_request_id() if request_id is None else request_id,
+            request_id=_request_id(request_id),
         )
         await self._call(request, session_pb2.DeleteSessionResponse)
 
@@ -405,19 +421,20 @@ class RemoteStore(Store):
         new_branch_id: str | None = None,
         request_id: str | None = None,
     ) -> CreatedBranch:
-        check(origin=origin)
+        check(session_id=session_id, branch=branch, origin=origin, new_branch_id=new_branch_id)
         request = wire.request(
             branch_pb2.CreateBranchRequest,
             session_id=session_id,
             branch=wire.write_pointer(branch),
             new_branch_id=new_branch_id,
-            request_id=new_request_id() if request_id is None else request_id,
+            request_id=_request_id(request_id),
             **wire.write_origin(origin),
         )
         response = await self._call(request, branch_pb2.CreateBranchResponse)
         return CreatedBranch(wire.read_branch(response.branch), wire.read_pointer_message(response.source))
 
     async def get_branch(self, session_id: str, branch_id: str) -> Branch:
+        check(session_id=session_id, branch_id=branch_id)
         request = wire.request(branch_pb2.GetBranchRequest, session_id=session_id, branch_id=branch_id)
         response = await self._call(request, branch_pb2.GetBranchResponse)
         return wire.read_branch(response.branch)
@@ -425,6 +442,7 @@ class RemoteStore(Store):
     async def list_branches(
         self, session_id: str, *, branch: BranchPointer = MAIN, page_size: int = 0, page_token: str = ""
     ) -> Page[Branch]:
+        check(session_id=session_id, branch=branch, page_size=page_size, page_token=page_token)
         request = wire.request(
             branch_pb2.ListBranchesRequest,
             session_id=session_id,
@@ -437,16 +455,18 @@ class RemoteStore(Store):
         return Page(branches, response.next_page_token, wire.read_pointer(response))
 
     async def delete_branch(self, session_id: str, branch_id: str, *, request_id: str | None = None) -> DeletedBranch:
+        check(session_id=session_id, branch_id=branch_id)
         request = wire.request(
             branch_pb2.DeleteBranchRequest,
             session_id=session_id,
             branch_id=branch_id,
-            request_id=new_request_id() if request_id is None else request_id,
+            request_id=_request_id(request_id),
         )
         response = await self._call(request, branch_pb2.DeleteBranchResponse)
         return DeletedBranch(response.item_count, response.orphan_count, response.usage_count)
 
     async def compare_branches(self, session_id: str, branch_id: str, other_branch_id: str) -> BranchComparison:
+        check(session_id=session_id, branch_id=branch_id, other_branch_id=other_branch_id)
         request = wire.request(
             branch_pb2.CompareBranchesRequest,
             session_id=session_id,
@@ -472,6 +492,7 @@ class RemoteStore(Store):
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[Turn]:
+        check(session_id=session_id, branch=branch, cursor=cursor, page_size=page_size, page_token=page_token)
         request = wire.request(
             turn_pb2.ListTurnsRequest,
             session_id=session_id,
@@ -491,6 +512,7 @@ class RemoteStore(Store):
         cursor: bytes | None = None,
         native_dialect: str | None = None,
     ) -> AsyncIterator[TurnsDelta]:
+        check(session_id=session_id, branch=branch, cursor=cursor, native_dialect=native_dialect)
         resumption = self._resumption()
         seen = SeenTurns()
         lost: TurntreeError = stopping()
@@ -532,6 +554,12 @@ class RemoteStore(Store):
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[Turn]:
+        check(session_id=session_id, branch=branch, content=content, letter_case=letter_case)
+        check(all_branches=all_branches, page_size=page_size, page_token=page_token)
+        if all_branches:
+            check(all_branches_cursor=cursor)
+        else:
+            check(cursor=cursor)
         request = wire.request(
             turn_pb2.SearchTurnsRequest,
             session_id=session_id,
@@ -555,6 +583,7 @@ class RemoteStore(Store):
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[ItemMetadata]:
+        check(session_id=session_id, branch=branch, cursor=cursor, outline_page_size=page_size, page_token=page_token)
         request = wire.request(
             turn_pb2.GetConversationByTurnsRequest,
             session_id=session_id,
@@ -575,6 +604,7 @@ class RemoteStore(Store):
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[ToolUsage]:
+        check(session_id=session_id, branch=branch, cursor=cursor, outline_page_size=page_size, page_token=page_token)
         request = wire.request(
             turn_pb2.ListToolUsageRequest,
             session_id=session_id,
@@ -597,19 +627,20 @@ class RemoteStore(Store):
         mode: UsageMode = UsageMode.REPLACE,
         request_id: str | None = None,
     ) -> RecordedUsage:
-        check(usage=usage)
+        check(session_id=session_id, branch=branch, usage=usage, mode=mode)
         request = wire.request(
             usage_pb2.RecordUsageRequest,
             session_id=session_id,
             branch=wire.write_pointer(branch),
             usage=wire.write_usage(usage),
             mode=wire.write_usage_mode(mode),
-            request_id=new_request_id() if request_id is None else request_id,
+            request_id=_request_id(request_id),
         )
         response = await self._call(request, usage_pb2.RecordUsageResponse)
         return RecordedUsage(response.recorded, response.turn, wire.read_pointer(response))
 
     async def get_session_usage(self, session_id: str, *, branch_id: str | None = None) -> UsageTotal | None:
+        check(session_id=session_id, only_branch_id=branch_id)
         request = wire.request(usage_pb2.GetSessionUsageRequest, session_id=session_id, branch_id=branch_id)
         response = await self._call(request, usage_pb2.GetSessionUsageResponse)
         return wire.read_usage_total(response.total) if response.HasField("total") else None
@@ -623,6 +654,7 @@ class RemoteStore(Store):
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[TurnUsage]:
+        check(session_id=session_id, branch=branch, only_turn=turn, page_size=page_size, page_token=page_token)
         request = wire.request(
             usage_pb2.ListTurnUsageRequest,
             session_id=session_id,
@@ -646,7 +678,9 @@ class RemoteStore(Store):
         page_size: int = 0,
         page_token: str = "",
     ) -> Page[UsageSummary]:
-        check(grouping=grouping, recorded_since=recorded_since, recorded_before=recorded_before)
+        check(grouping=grouping, label_key=label_key, labels=labels)
+        check(recorded_since=recorded_since, recorded_before=recorded_before)
+        check(page_size=page_size, page_token=page_token)
         request = wire.request(
             usage_pb2.SummarizeUsageRequest,
             grouping=wire.write_usage_grouping(grouping),
@@ -669,3 +703,11 @@ class RemoteStore(Store):
             await connection.pipeline.close()
             await connection.channel.close(grace=self._timeout_s)
         self._connections.clear()
+
+
+def _request_id(given: str | None) -> str:
+    """What names a mutation: the id that the caller gave, or a new one."""
+    if given is None:
+        return new_request_id()
+    check(request_id=given)
+    return given

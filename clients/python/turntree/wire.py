@@ -90,7 +90,7 @@ def request(message_type: Callable[..., T], **fields: Any) -> T:
             try:
                 message_type(**{name: value})
             except (TypeError, ValueError):
-                invalid(name, value, "a value that the field's type can hold")
+                invalid(name, type(value).__name__, "a value that the field's type can hold")
         raise
 
 
