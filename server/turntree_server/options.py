@@ -22,6 +22,13 @@ from turntree_server.settings import (
     read_listen,
 )
 
+_JWT_DEFAULTS = {
+    "audience": "",
+    "issuer": "",
+    "algorithms": ",".join(ALGORITHMS_DEFAULT),
+    "role_claim": "turntree_role",
+    "namespace_claim": "turntree_namespace",
+}
 _LOAD_HELP = {
     "calls_max": "calls of one credential at once",
     "watches_max": "watches of one credential at once",
@@ -83,9 +90,7 @@ def add_serve_options(serving: argparse.ArgumentParser) -> None:
 
 def _add_access_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("access")
-    group.add_argument(
-        "--data-dir", metavar="DIR", type=Path, help="serve a database for each namespace, in this folder"
-    )
+    group.add_argument("--data-dir", metavar="DIR", help="serve a database for each namespace, in this folder")
     group.add_argument("--tls-cert", metavar="FILE", type=Path, help="speak TLS with this certificate chain, in PEM")
     group.add_argument("--tls-key", metavar="FILE", type=Path, help="the private key of --tls-cert, in PEM")
     group.add_argument(
@@ -93,18 +98,17 @@ def _add_access_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--keys-file", metavar="FILE", type=Path, help="accept the API keys of `turntree keys`")
     group.add_argument("--jwks", metavar="FILE|URL", help="accept JSON Web Tokens signed by one of these keys")
-    group.add_argument("--jwt-audience", metavar="NAME", default="", help="for whom tokens must be")
-    group.add_argument("--jwt-issuer", metavar="NAME", default="", help="by whom tokens must be")
+    group.add_argument("--jwt-audience", metavar="NAME", help="for whom tokens must be")
+    group.add_argument("--jwt-issuer", metavar="NAME", help="by whom tokens must be")
     group.add_argument(
         "--jwt-algorithms",
         metavar="NAMES",
-        default=",".join(ALGORITHMS_DEFAULT),
-        help="how tokens may be signed (default: %(default)s)",
+        help=f"how tokens may be signed (default: {_JWT_DEFAULTS['algorithms']})",
     )
     for claim in ("role", "namespace"):
-        name = f"turntree_{claim}"
+        name = _JWT_DEFAULTS[f"{claim}_claim"]
         group.add_argument(
-            f"--jwt-{claim}-claim", metavar="CLAIM", default=name, help=f"the claim with the {claim} (default: {name})"
+            f"--jwt-{claim}-claim", metavar="CLAIM", help=f"the claim with the {claim} (default: {name})"
         )
     group.add_argument(
         "--insecure", action="store_true", help="listen beyond this machine also without TLS and credentials"
@@ -139,10 +143,12 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
     host, port = read_listen(arguments.listen)
     if arguments.data_dir is not None and arguments.db is not None:
         invalid("--db", arguments.db, "absent when --data-dir is given")
+    if arguments.data_dir is not None and not arguments.data_dir.strip():
+        invalid("--data-dir", arguments.data_dir, "a path")
     db = arguments.db if arguments.db is not None else os.environ.get("TURNTREE_DB", DATABASE_DEFAULT)
     return Settings(
         db=db,
-        data_dir=arguments.data_dir,
+        data_dir=Path(arguments.data_dir) if arguments.data_dir is not None else None,
         host=host,
         port=port,
         grace_s=arguments.grace,
@@ -167,13 +173,13 @@ def _tls(arguments: argparse.Namespace) -> TlsSettings | None:
 
 
 def _jwt(arguments: argparse.Namespace) -> JwtSettings | None:
+    given = {name: getattr(arguments, f"jwt_{name}") for name in _JWT_DEFAULTS}
+    given = {name: value for name, value in given.items() if value is not None}
     if arguments.jwks is None:
+        if given:
+            options = ", ".join(option_of(f"jwt_{name}") for name in given)
+            invalid("--jwks", "", f"a file or an https:// URL when there is {options}")
         return None
-    return JwtSettings(
-        arguments.jwks,
-        arguments.jwt_audience,
-        arguments.jwt_issuer,
-        tuple(name.strip() for name in arguments.jwt_algorithms.split(",") if name.strip()),
-        arguments.jwt_role_claim,
-        arguments.jwt_namespace_claim,
-    )
+    settings = _JWT_DEFAULTS | given
+    algorithms = tuple(name.strip() for name in settings.pop("algorithms").split(",") if name.strip())
+    return JwtSettings(arguments.jwks, algorithms=algorithms, **settings)

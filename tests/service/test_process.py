@@ -361,6 +361,8 @@ def test_a_database_of_a_newer_turntree(server: ServerProcess) -> None:
     [
         ("--db=", "a path, or :memory:"),
         ("--db= ", "a path, or :memory:"),
+        ("--data-dir=", "a path"),
+        ("--data-dir= ", "a path"),
         ("--grace=-1", "a number of seconds from 0 on"),
         ("--grace=nan", "a number of seconds from 0 on"),
         ("--grace=inf", "a number of seconds from 0 on"),
