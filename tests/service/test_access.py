@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import AsyncIterator
@@ -270,6 +271,10 @@ async def test_a_token_function_is_asked_again_when_a_token_expires(tmp_path: Pa
         ),
         (["--jwks", "/missing.json", "--jwt-audience", "a", "--jwt-issuer", "i"], ["--jwks", "can be read"]),
         (["--jwks", "https://a b/keys", "--jwt-audience", "a", "--jwt-issuer", "i"], ["--jwks", "can be read"]),
+        (["--jwt-issuer", "i"], ["--jwks", "when there is --jwt-issuer"]),
+        (["--jwt-audience", "a", "--jwt-algorithms", "RS256"], ["--jwks", "--jwt-audience, --jwt-algorithms"]),
+        (["--jwt-audience", ""], ["--jwks", "when there is --jwt-audience"]),
+        (["--jwt-role-claim", "role"], ["--jwks", "when there is --jwt-role-claim"]),
         (["--tls-cert", "cert.pem"], ["--tls-key", "both --tls-cert and --tls-key"]),
         (["--data-dir", "d", "--db", "x.db"], ["--db", "absent when --data-dir is given"]),
         (["--calls-max", "0"], ["--calls-max", "'0'", "from 1 on"]),
@@ -327,6 +332,45 @@ async def test_a_token_never_goes_out_in_plaintext(url: str, monkeypatch: pytest
     monkeypatch.setenv("TURNTREE_TOKEN", "secret-token")
     with pytest.raises(InvalidArgument, match="turntrees://"):
         await turntree.connect(url, timeout_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("url", "limit"),
+    [
+        ("turntree://localhost:50171/x", "without a path"),
+        ("localhost:50171/x", "host:port"),
+        ("localhost/x:50171", "host:port"),
+        ("turntree://localhost:50171#x", "without a fragment"),
+        ("turntree://localhost:50171?#", "without a fragment"),
+        (" localhost:50171", "without blanks"),
+        ("turntree://local\thost:50171", "without blanks"),
+        ("turntree://[::1:50171", "host:port"),
+        ("turntree://localhost:0", "host:port"),
+        ("turntree://localhost:50171?ca_file=", "without the option 'ca_file'"),
+        ("", "host:port"),
+        ("turntree://user:secret-pw@localhost:50171", "without a user and a password"),
+        ("user:secret-pw@localhost:50171", "without a user and a password"),
+        ("turntrees://user:se/secret-pw@localhost:50171", "without a user and a password"),
+        ("turntrees://user:12?secret-pw@localhost:50171", "without a user and a password"),
+        ("turntree://user:#secret-pw@localhost:50171", "without a user and a password"),
+        (" turntree://user:secret-pw@localhost:50171", "host:port"),
+        ("other://user:secret-pw@localhost:50171", "host:port"),
+    ],
+)
+async def test_an_address_that_is_none(url: str, limit: str) -> None:
+    """A URL with more than an address and options is refused at once, and its password is not shown."""
+    with pytest.raises(InvalidArgument, match=re.escape(limit)) as raised:
+        await turntree.connect(url, timeout_s=0.1)
+    shown = re.sub(".*secret-pw", "(hidden)", url)
+    assert raised.value.facts["field"] == "url"
+    assert raised.value.facts["value"].endswith(shown)
+    assert "secret-pw" not in str(raised.value) + str(raised.value.facts)
+
+
+async def test_an_address_with_a_slash(tmp_path: Path) -> None:
+    """A path that is none is as no path."""
+    async with serving(tmp_path) as server, await turntree.connect(f"turntree://{server.address}/") as store:
+        await store.add_items("s", [user("hi")])
 
 
 @pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "ü"])
