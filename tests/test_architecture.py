@@ -64,6 +64,7 @@ ROOMS: Mapping[str, set[str]] = {
         "turntree.limits",
         "turntree.probe",
         "turntree.remote",
+        "turntree.retries",
         "turntree.store",
         "turntree.token",
         "asyncio",
