@@ -124,11 +124,12 @@ ROOMS: Mapping[str, set[str]] = {
     },
     "turntree_server.settings": {"turntree.limits", "turntree_server.access.signed_tokens"},
     "turntree_server.options": {
+        "turntree.errors",
         "turntree.limits",
         "turntree_server.access.signed_tokens",
         "turntree_server.settings",
     },
-    "turntree_server.keys_command": {"turntree.limits", "turntree_server.access"},
+    "turntree_server.keys_command": {"turntree.limits", "turntree_server.access", "turntree_server.options"},
     "turntree_server.app": {
         "turntree.errors",
         "turntree.limits",
@@ -171,6 +172,7 @@ ROOMS: Mapping[str, set[str]] = {
         "turntree_server.app",
         "turntree_server.engine.backup",
         "turntree_server.engine.refusals",
+        "turntree_server.options",
     },
     "turntree_server.__main__": {"turntree_server.cli"},
     "turntree_server": set(),

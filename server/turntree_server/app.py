@@ -145,8 +145,10 @@ async def open_sqlite_store(url: str) -> LocalStore:
     parts = urlsplit(url)
     if parts.netloc or parts.query not in ("", "check=false") or parts.fragment:
         invalid("url", url, "sqlite:///path, sqlite:///path?check=false or sqlite://")
-    path = unquote(parts.path.removeprefix("/"))
-    return LocalStore(await SqliteEngine.open(path or IN_MEMORY, check=not parts.query))
+    path = unquote(parts.path.removeprefix("/")) if parts.path else IN_MEMORY
+    if not path.strip():
+        invalid("url", url, "sqlite:///path with a path, or sqlite:// for a database in memory")
+    return LocalStore(await SqliteEngine.open(path, check=not parts.query))
 
 
 class Server:

@@ -22,7 +22,7 @@ from turntree_server.file_limit import allow_open_files
 from turntree_server.keys_command import add_keys_command
 from turntree_server.maintenance import add_commands
 from turntree_server.memory import keep_freed_memory, look_for_garbage_seldom
-from turntree_server.options import Parser, add_serve_options, read_settings
+from turntree_server.options import Parser, add_serve_options, command_line, read_settings
 
 
 def main() -> None:
@@ -54,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _serve(arguments: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = read_settings(arguments)
+    with command_line():
+        settings = read_settings(arguments)
     allow_open_files(settings.load)
     keep_freed_memory()
     look_for_garbage_seldom()

@@ -18,6 +18,7 @@ from turntree_server.engine.refusals import (
     DatabaseTooNew,
     DiskFailed,
 )
+from turntree_server.options import WrongCommandLine
 
 
 class ExitCode(IntEnum):
@@ -37,6 +38,7 @@ class ExitCode(IntEnum):
 
 
 _CODES: dict[type[Exception], ExitCode] = {
+    WrongCommandLine: ExitCode.USAGE,
     DatabaseDamaged: ExitCode.DATABASE_DAMAGED,
     DatabaseEmpty: ExitCode.DATABASE_DAMAGED,
     DatabaseMissing: ExitCode.DATABASE_MISSING,

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from turntree.limits import invalid
 
-from turntree_server.access.caller import NAMESPACE_DEFAULT, Role
-from turntree_server.access.keys import create_key, read_keys, revoke_key
+from turntree_server.access.caller import NAMESPACE_DEFAULT, Role, check_namespace
+from turntree_server.access.keys import check_key_name, create_key, read_keys, revoke_key
+from turntree_server.options import command_line
 
+_ROLES = f"{', '.join([*Role][:-1])} or {[*Role][-1]}"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -22,7 +24,7 @@ def add_keys_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
 
     create = actions.add_parser("create", help="make a key and print it; it cannot be shown again")
     create.add_argument("--name", required=True, help="names the key among those of the file")
-    create.add_argument("--role", choices=[*Role], required=True, help="what its holder may do")
+    create.add_argument("--role", metavar="ROLE", required=True, help=f"what its holder may do: {_ROLES}")
     create.add_argument("--namespace", default=NAMESPACE_DEFAULT, help="the tenant (default: %(default)s)")
     create.add_argument("--expires-in", metavar="TIME", help="until when, such as 90d, 12h or 30m (default: for ever)")
     create.set_defaults(run=_create)
@@ -40,13 +42,19 @@ def add_keys_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
 
 def _create(arguments: argparse.Namespace) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
+    with command_line():
+        check_key_name("--name", arguments.name)
+        check_namespace("--namespace", arguments.namespace)
+        if arguments.role not in [*Role]:
+            invalid("--role", arguments.role, _ROLES)
+        expire_time = now + _duration(arguments.expires_in) if arguments.expires_in is not None else None
     token = create_key(
         arguments.keys_file,
         arguments.name,
         role=Role(arguments.role),
         namespace=arguments.namespace,
         create_time=now,
-        expire_time=now + _duration(arguments.expires_in) if arguments.expires_in is not None else None,
+        expire_time=expire_time,
     )
     print(token)
 

@@ -4,24 +4,38 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from turntree.errors import InvalidArgument
 from turntree.limits import invalid
 
 from turntree_server.access.signed_tokens import ALGORITHMS_DEFAULT, JwtSettings
 from turntree_server.settings import (
     DATABASE_DEFAULT,
+    GRACE_LIMIT,
     GRACE_S_DEFAULT,
     LISTEN_DEFAULT,
     REQUEST_WINDOW_H_DEFAULT,
+    REQUEST_WINDOW_LIMIT,
     LoadLimits,
     Settings,
     TlsSettings,
+    load_limit,
+    option_of,
     read_listen,
 )
 
+_JWT_DEFAULTS: dict[str, str | None] = {
+    "audience": None,
+    "issuer": None,
+    "algorithms": ",".join(ALGORITHMS_DEFAULT),
+    "role_claim": "turntree_role",
+    "namespace_claim": "turntree_namespace",
+}
 _LOAD_HELP = {
     "calls_max": "calls of one credential at once",
     "watches_max": "watches of one credential at once",
@@ -37,8 +51,30 @@ _LOAD_HELP = {
 }
 
 
+class WrongCommandLine(Exception):
+    """The command line is wrong. The message says what is, and what would be right."""
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """What is refused within is a word of the command line, and not what it leads to.
+
+    Raises:
+        WrongCommandLine: For an `InvalidArgument`.
+    """
+    try:
+        yield
+    except InvalidArgument as error:
+        raise WrongCommandLine(str(error)) from error
+
+
 class Parser(argparse.ArgumentParser):
-    """Takes `--option=--` for an option without a value; argparse itself makes an empty list of it."""
+    """Refuses in one line, and takes `--option=--` for an option without a value: argparse itself for an empty list."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the command with its exit code for this, `USAGE`, and without all the options before the reason."""
+        shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in message)
+        self.exit(2, f"turntree: {shown}; see {self.prog} --help\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         parsed, rest = super().parse_known_args(args, namespace)
@@ -63,14 +99,12 @@ def add_serve_options(serving: argparse.ArgumentParser) -> None:
     serving.add_argument(
         "--grace",
         metavar="SECONDS",
-        type=float,
         default=GRACE_S_DEFAULT,
         help="how long a shutdown waits for what is in flight (default: %(default)s)",
     )
     serving.add_argument(
         "--request-window",
         metavar="HOURS",
-        type=float,
         default=REQUEST_WINDOW_H_DEFAULT,
         help="how long the answer to a request is kept for its repeats (default: %(default)s)",
     )
@@ -83,9 +117,7 @@ def add_serve_options(serving: argparse.ArgumentParser) -> None:
 
 def _add_access_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("access")
-    group.add_argument(
-        "--data-dir", metavar="DIR", type=Path, help="serve a database for each namespace, in this folder"
-    )
+    group.add_argument("--data-dir", metavar="DIR", help="serve a database for each namespace, in this folder")
     group.add_argument("--tls-cert", metavar="FILE", type=Path, help="speak TLS with this certificate chain, in PEM")
     group.add_argument("--tls-key", metavar="FILE", type=Path, help="the private key of --tls-cert, in PEM")
     group.add_argument(
@@ -93,16 +125,16 @@ def _add_access_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--keys-file", metavar="FILE", type=Path, help="accept the API keys of `turntree keys`")
     group.add_argument("--jwks", metavar="FILE|URL", help="accept JSON Web Tokens signed by one of these keys")
-    group.add_argument("--jwt-audience", metavar="NAME", default="", help="for whom tokens must be")
-    group.add_argument("--jwt-issuer", metavar="NAME", default="", help="by whom tokens must be")
+    group.add_argument("--jwt-audience", metavar="NAME", help="for whom tokens must be")
+    group.add_argument("--jwt-issuer", metavar="NAME", help="by whom tokens must be")
     group.add_argument(
         "--jwt-algorithms",
         metavar="NAMES",
-        default=",".join(ALGORITHMS_DEFAULT),
+        default=_JWT_DEFAULTS["algorithms"],
         help="how tokens may be signed (default: %(default)s)",
     )
     for claim in ("role", "namespace"):
-        name = f"turntree_{claim}"
+        name = _JWT_DEFAULTS[f"{claim}_claim"]
         group.add_argument(
             f"--jwt-{claim}-claim", metavar="CLAIM", default=name, help=f"the claim with the {claim} (default: {name})"
         )
@@ -114,20 +146,13 @@ def _add_access_options(parser: argparse.ArgumentParser) -> None:
 def _add_load_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("limits")
     for limit in fields(LoadLimits):
-        kind: Any = type(limit.default)
         group.add_argument(
             option_of(limit.name),
             dest=limit.name,
             metavar="NUMBER",
-            type=kind,
             default=limit.default,
             help=f"{_LOAD_HELP[limit.name]} (default: %(default)s)",
         )
-
-
-def option_of(limit: str) -> str:
-    """The option that sets a limit."""
-    return "--" + limit.removesuffix("_s").replace("_", "-")
 
 
 def read_settings(arguments: argparse.Namespace) -> Settings:
@@ -139,21 +164,38 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
     host, port = read_listen(arguments.listen)
     if arguments.data_dir is not None and arguments.db is not None:
         invalid("--db", arguments.db, "absent when --data-dir is given")
+    if arguments.data_dir is not None and not arguments.data_dir.strip():
+        invalid("--data-dir", arguments.data_dir, "a path")
     db = arguments.db if arguments.db is not None else os.environ.get("TURNTREE_DB", DATABASE_DEFAULT)
     return Settings(
         db=db,
-        data_dir=arguments.data_dir,
+        data_dir=Path(arguments.data_dir) if arguments.data_dir is not None else None,
         host=host,
         port=port,
-        grace_s=arguments.grace,
-        request_window_h=arguments.request_window,
+        grace_s=_number("--grace", arguments.grace, float, GRACE_LIMIT),
+        request_window_h=_number("--request-window", arguments.request_window, float, REQUEST_WINDOW_LIMIT),
         check=not arguments.skip_check,
         tls=_tls(arguments),
         keys_file=arguments.keys_file,
         jwt=_jwt(arguments),
         insecure=arguments.insecure,
-        load=LoadLimits(**{limit.name: getattr(arguments, limit.name) for limit in fields(LoadLimits)}),
+        load=LoadLimits(
+            **{
+                limit.name: _number(
+                    option_of(limit.name), getattr(arguments, limit.name), type(limit.default), load_limit(limit.name)
+                )
+                for limit in fields(LoadLimits)
+            }
+        ),
     )
+
+
+def _number(option: str, given: Any, kind: Any, limit: str) -> Any:
+    """The number that an option was given, or its default. It is not left to argparse, which does not say the limit."""
+    try:
+        return kind(given)
+    except ValueError:
+        invalid(option, given, limit)
 
 
 def _tls(arguments: argparse.Namespace) -> TlsSettings | None:
@@ -167,12 +209,16 @@ def _tls(arguments: argparse.Namespace) -> TlsSettings | None:
 
 
 def _jwt(arguments: argparse.Namespace) -> JwtSettings | None:
+    settings = {name: getattr(arguments, f"jwt_{name}") for name in _JWT_DEFAULTS}
     if arguments.jwks is None:
+        if given := [name for name, value in settings.items() if value != _JWT_DEFAULTS[name]]:
+            options = ", ".join(option_of(f"jwt_{name}") for name in given)
+            invalid("--jwks", "", f"a file or an https:// URL when there is {options}")
         return None
     return JwtSettings(
         arguments.jwks,
-        arguments.jwt_audience,
-        arguments.jwt_issuer,
+        arguments.jwt_audience or "",
+        arguments.jwt_issuer or "",
         tuple(name.strip() for name in arguments.jwt_algorithms.split(",") if name.strip()),
         arguments.jwt_role_claim,
         arguments.jwt_namespace_claim,

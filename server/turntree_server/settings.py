@@ -17,6 +17,8 @@ LISTEN_DEFAULT = "127.0.0.1:50051"
 GRACE_S_DEFAULT = 10.0
 REQUEST_WINDOW_H_DEFAULT = 24.0
 _REQUEST_WINDOW_H_MAX = 24.0 * 365
+GRACE_LIMIT = "a number of seconds from 0 on"
+REQUEST_WINDOW_LIMIT = f"hours above 0, at most {_REQUEST_WINDOW_H_MAX:g}"
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
@@ -66,24 +68,39 @@ class LoadLimits:
     connection_age_s: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("calls", 1),
-            ("watches", 1),
-            ("namespaces", 1),
-            ("connections", 1),
-            ("streams", 1),
-            ("message", 1),
-            ("sessions", 0),
-            ("bytes", 0),
-        ):
-            value = getattr(self, f"{name}_max")
-            if not least <= value < 2**31 and not (name == "bytes" and least <= value):
-                invalid(f"--{name}-max", value, f"a whole number from {least} on")
+        for name, least in _WHOLE.items():
+            value = getattr(self, name)
+            if not least <= value < 2**31 and not (name == "bytes_max" and least <= value):
+                invalid(option_of(name), value, load_limit(name))
         for name in ("rate_max", "connection_age_s", "handshake_s"):
             value = getattr(self, name)
             if not 0 <= value < math.inf or (name == "handshake_s" and not value):
-                option = f"--{name.removesuffix('_s').replace('_', '-')}"
-                invalid(option, value, "a number from 0 on" if name != "handshake_s" else "a number above 0")
+                invalid(option_of(name), value, load_limit(name))
+
+
+_WHOLE = {
+    "calls_max": 1,
+    "watches_max": 1,
+    "namespaces_max": 1,
+    "connections_max": 1,
+    "streams_max": 1,
+    "message_max": 1,
+    "sessions_max": 0,
+    "bytes_max": 0,
+}
+"""The limits that are whole numbers, and the least that each may be."""
+
+
+def load_limit(name: str) -> str:
+    """What a limit of load must be."""
+    if name in _WHOLE:
+        return f"a whole number from {_WHOLE[name]} on"
+    return "a number above 0" if name == "handshake_s" else "a number from 0 on"
+
+
+def option_of(setting: str) -> str:
+    """The option that sets something."""
+    return "--" + setting.removesuffix("_s").replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +139,9 @@ class Settings:
         if not self.db.strip():
             invalid("--db", self.db, "a path, or :memory:")
         if not 0 <= self.grace_s < math.inf:
-            invalid("--grace", self.grace_s, "a number of seconds from 0 on")
+            invalid("--grace", self.grace_s, GRACE_LIMIT)
         if not 0 < self.request_window_h <= _REQUEST_WINDOW_H_MAX:
-            invalid("--request-window", self.request_window_h, f"hours above 0, at most {_REQUEST_WINDOW_H_MAX:g}")
+            invalid("--request-window", self.request_window_h, REQUEST_WINDOW_LIMIT)
         if not self.insecure and not self._is_protected and not is_loopback(self.host):
             invalid(
                 "--listen",

@@ -16,7 +16,7 @@ import pytest
 import turntree
 from agents import Agent, Runner
 from turntree.connect import open_store
-from turntree.errors import ErrorReason, TurntreeError, Unavailable
+from turntree.errors import ErrorReason, InvalidArgument, TurntreeError, Unavailable
 from turntree.openai_agents import TurntreeSession, shared_stores
 from turntree.remote import RemoteStore
 from turntree.store import Store
@@ -99,6 +99,25 @@ async def test_given_store(url: str) -> None:
         async with TurntreeSession("given", store=store) as session:
             await session.get_items()
         assert await is_open(store)
+
+
+async def test_a_store_that_is_none() -> None:
+    """What is no store is refused where it is given, without being shown: it may be a URL with a secret."""
+    store: Any = "localhost:50051"
+    with pytest.raises(InvalidArgument, match="url=") as refused:
+        TurntreeSession("s", store=store)
+    assert (refused.value.facts["field"], refused.value.facts["value"]) == ("store", "str")
+
+
+async def test_a_blank_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A blank URL, given or in the environment, is refused as a bad one, and is not the default."""
+    given = TurntreeSession("s", url="")
+    monkeypatch.setenv("TURNTREE_URL", "")
+    for session in (given, TurntreeSession("s")):
+        with pytest.raises(InvalidArgument) as refused:
+            await session.get_items()
+        assert (refused.value.facts["field"], refused.value.facts["value"]) == ("url", "")
+        await session.close()
 
 
 async def test_use_after_close(session: TurntreeSession) -> None:

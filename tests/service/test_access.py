@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from turntree_server.access.caller import Role
 from turntree_server.access.keys import read_keys, revoke_key
 from turntree_server.access.signed_tokens import JwtSettings
 from turntree_server.app import Server
+from turntree_server.exit_codes import ExitCode
 from turntree_server.settings import Settings, TlsSettings
 
 from tests.service.test_process import assert_refused, run
@@ -83,22 +85,39 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "words", "code"),
     [
-        (["create", "--name", "agent", "--role", "reader"], ["--name", "'agent'", "no other key"]),
-        (["create", "--name", "a b", "--role", "reader"], ["--name", "'a b'", "1 to 63 of A-Z"]),
-        (["create", "--name", "b", "--role", "reader", "--namespace", "../x"], ["--namespace", "'../x'", "a-z, 0-9"]),
-        (["create", "--name", "b", "--role", "reader", "--namespace", "A"], ["--namespace", "'A'", "a-z, 0-9"]),
-        (["create", "--name", "b", "--role", "reader", "--expires-in", "soon"], ["--expires-in", "'soon'", "90d"]),
-        (["revoke", "nobody"], ["'nobody'", "the name of a key of the file"]),
+        (["create", "--name", "agent", "--role", "reader"], ["--name", "'agent'", "no other key"], ExitCode.FAILED),
+        (["create", "--name", "a b", "--role", "reader"], ["--name", "'a b'", "1 to 63 of A-Z"], ExitCode.USAGE),
+        (
+            ["create", "--name", "b", "--role", "reader", "--namespace", "../x"],
+            ["--namespace", "'../x'", "a-z, 0-9"],
+            ExitCode.USAGE,
+        ),
+        (
+            ["create", "--name", "b", "--role", "reader", "--namespace", "A"],
+            ["--namespace", "'A'", "a-z, 0-9"],
+            ExitCode.USAGE,
+        ),
+        (
+            ["create", "--name", "b", "--role", "reader", "--expires-in", "soon"],
+            ["--expires-in", "'soon'", "90d"],
+            ExitCode.USAGE,
+        ),
+        (["create", "--name", "", "--role", "reader"], ["--name", "''", "1 to 63 of A-Z"], ExitCode.USAGE),
+        (["create", "--name", "b", "--role", "god"], ["--role", "'god'", "reader, writer or admin"], ExitCode.USAGE),
+        (["revoke", "nobody"], ["'nobody'", "the name of a key of the file"], ExitCode.FAILED),
     ],
 )
-def test_keys_that_cannot_be(arguments: list[str], words: list[str], tmp_path: Path) -> None:
-    """A wrong value is refused with its option, itself and what it may be, and the file stays as it was."""
+def test_keys_that_cannot_be(arguments: list[str], words: list[str], code: ExitCode, tmp_path: Path) -> None:
+    """A wrong value is refused with its option, itself and what it may be, and the file stays as it was.
+
+    What is wrong in itself has another exit code than what is wrong for what the file holds.
+    """
     file = tmp_path / "keys.json"
     new_key(file, "agent")
     before = file.read_bytes()
-    assert_refused(run("keys", *arguments, "--keys-file", file), *words)
+    assert_refused(run("keys", *arguments, "--keys-file", file), *words, code=code)
     assert file.read_bytes() == before
 
 
@@ -270,6 +289,10 @@ async def test_a_token_function_is_asked_again_when_a_token_expires(tmp_path: Pa
         ),
         (["--jwks", "/missing.json", "--jwt-audience", "a", "--jwt-issuer", "i"], ["--jwks", "can be read"]),
         (["--jwks", "https://a b/keys", "--jwt-audience", "a", "--jwt-issuer", "i"], ["--jwks", "can be read"]),
+        (["--jwt-issuer", "i"], ["--jwks", "when there is --jwt-issuer"]),
+        (["--jwt-audience", "a", "--jwt-algorithms", "RS256"], ["--jwks", "--jwt-audience, --jwt-algorithms"]),
+        (["--jwt-audience", ""], ["--jwks", "when there is --jwt-audience"]),
+        (["--jwt-role-claim", "role"], ["--jwks", "when there is --jwt-role-claim"]),
         (["--tls-cert", "cert.pem"], ["--tls-key", "both --tls-cert and --tls-key"]),
         (["--data-dir", "d", "--db", "x.db"], ["--db", "absent when --data-dir is given"]),
         (["--calls-max", "0"], ["--calls-max", "'0'", "from 1 on"]),
@@ -281,7 +304,8 @@ def test_options_that_make_no_sense(options: list[str], words: list[str], tmp_pa
     """The server does not start, and names the option, its value and what it may be."""
     db = [] if "--db" in options else ["--db", str(tmp_path / "c.db")]
     db = [] if "--data-dir" in options else db
-    assert_refused(run("serve", *db, "--listen", "127.0.0.1:0", *options), *words)
+    code = ExitCode.FAILED if "can be read" in words else ExitCode.USAGE
+    assert_refused(run("serve", *db, "--listen", "127.0.0.1:0", *options), *words, code=code)
 
 
 # Addresses
@@ -291,7 +315,7 @@ def test_options_that_make_no_sense(options: list[str], words: list[str], tmp_pa
 def test_no_open_door_by_accident(host: str, tmp_path: Path) -> None:
     """Without TLS and credentials a server listens on loopback only, and says what to do."""
     refused = run("serve", "--db", tmp_path / "c.db", "--listen", f"{host}:0")
-    assert_refused(refused, "--listen", host, "--tls-cert", "--keys-file", "--insecure")
+    assert_refused(refused, "--listen", host, "--tls-cert", "--keys-file", "--insecure", code=ExitCode.USAGE)
     assert not (tmp_path / "c.db").exists()
 
 
@@ -327,6 +351,45 @@ async def test_a_token_never_goes_out_in_plaintext(url: str, monkeypatch: pytest
     monkeypatch.setenv("TURNTREE_TOKEN", "secret-token")
     with pytest.raises(InvalidArgument, match="turntrees://"):
         await turntree.connect(url, timeout_s=0.1)
+
+
+@pytest.mark.parametrize(
+    ("url", "limit"),
+    [
+        ("turntree://localhost:50171/x", "without a path"),
+        ("localhost:50171/x", "host:port"),
+        ("localhost/x:50171", "host:port"),
+        ("turntree://localhost:50171#x", "without a fragment"),
+        ("turntree://localhost:50171?#", "without a fragment"),
+        (" localhost:50171", "without blanks"),
+        ("turntree://local\thost:50171", "without blanks"),
+        ("turntree://[::1:50171", "host:port"),
+        ("turntree://localhost:0", "host:port"),
+        ("turntree://localhost:50171?ca_file=", "without the option 'ca_file'"),
+        ("", "host:port"),
+        ("turntree://user:secret-pw@localhost:50171", "without a user and a password"),
+        ("user:secret-pw@localhost:50171", "without a user and a password"),
+        ("turntrees://user:se/secret-pw@localhost:50171", "without a user and a password"),
+        ("turntrees://user:12?secret-pw@localhost:50171", "without a user and a password"),
+        ("turntree://user:#secret-pw@localhost:50171", "without a user and a password"),
+        (" turntree://user:secret-pw@localhost:50171", "host:port"),
+        ("other://user:secret-pw@localhost:50171", "host:port"),
+    ],
+)
+async def test_an_address_that_is_none(url: str, limit: str) -> None:
+    """A URL with more than an address and options is refused at once, and its password is not shown."""
+    with pytest.raises(InvalidArgument, match=re.escape(limit)) as raised:
+        await turntree.connect(url, timeout_s=0.1)
+    shown = re.sub(".*secret-pw", "(hidden)", url)
+    assert raised.value.facts["field"] == "url"
+    assert raised.value.facts["value"].endswith(shown)
+    assert "secret-pw" not in str(raised.value) + str(raised.value.facts)
+
+
+async def test_an_address_with_a_slash(tmp_path: Path) -> None:
+    """A path that is none is as no path."""
+    async with serving(tmp_path) as server, await turntree.connect(f"turntree://{server.address}/") as store:
+        await store.add_items("s", [user("hi")])
 
 
 @pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "ü"])

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import turntree
 from pysqlite3 import dbapi2 as sqlite3
-from turntree.errors import Conflict, ErrorReason, Unavailable
+from turntree.errors import Conflict, ErrorReason, InvalidArgument, Unavailable
 from turntree.model import AfterTurn, BranchPointer, DeltaKind, Usage
 from turntree.openai_agents import TurntreeSession
 from turntree.remote import RemoteStore
@@ -619,6 +619,39 @@ async def test_an_embedded_store_refuses_too(tmp_path: Path) -> None:
     assert state(tmp_path) == before
 
 
+async def test_what_an_embedded_store_cannot_open_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder is called one, with its path, and a URL without a path is refused: only `sqlite://` is in memory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(Unavailable, match="cannot open folder: it is a folder") as refused:
+        await turntree.connect("sqlite:///folder")
+    assert refused.value.reason is ErrorReason.STORE_FAILED
+    for url in ("sqlite:///", "sqlite:///?check=false", "sqlite:///%20"):
+        with pytest.raises(InvalidArgument, match="sqlite:// for a database in memory") as wrong:
+            await turntree.connect(url)
+        assert (wrong.value.facts["field"], wrong.value.facts["value"]) == ("url", url)
+    for url in ("sqlite://", "sqlite:///:memory:"):
+        async with await turntree.connect(url) as store:
+            await store.add_items("s", turns(1))
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+async def test_what_to_do_about_another_file_suits_every_caller(tmp_path: Path) -> None:
+    """An option that only some commands have is not named where a file is none of turntree's."""
+    path = tmp_path / "keys.json"
+    path.write_text("{}" * 99)
+    for command in (
+        ("verify", path),
+        ("restore", path, "--db", tmp_path / "new.db"),
+        ("serve", "--db", path, *ANY_PORT),
+    ):
+        refused = run(*command)
+        assert_refused(refused, "not a SQLite database: give another file", code=ExitCode.DATABASE_FOREIGN)
+        assert "--db" not in refused.stderr
+    with pytest.raises(Unavailable, match="not a SQLite database: give another file"):
+        await turntree.connect(f"sqlite:///{path}")
+
+
 def test_the_check_may_be_skipped(tmp_path: Path) -> None:
     """With --skip-check a server does not search a file for damage."""
     db = tmp_path / "conversations.db"
@@ -659,6 +692,45 @@ async def test_a_second_server_on_the_file(server: ServerProcess, tmp_path: Path
         assert await items_of(store, "s") == turns(1)
     server.stop()
     assert not [name for name in state(tmp_path) if name.endswith("-lock")]
+
+
+@pytest.mark.parametrize("command", ["serve", "restore"])
+def test_a_file_with_two_names(command: str, db: Path, tmp_path: Path) -> None:
+    """A file with a hard link, whose log and lock another name would not have, is refused by each name, unchanged."""
+    make("turntree_schema_2", tmp_path / "copy.db")
+    hard, alias = tmp_path / "hard.db", tmp_path / "alias.db"
+    hard.hardlink_to(db)
+    alias.symlink_to(db)
+    before = state(tmp_path)
+    for name in (db, hard, alias):
+        serving = ("serve", "--db", name, *ANY_PORT)
+        refused = run(*(serving if command == "serve" else OVER[command](name, tmp_path / "copy.db")))
+        words = ("the file has 2 names (hard links)", "leave it one", "turntree backup")
+        assert_refused(refused, *words, code=ExitCode.DATABASE_IN_USE)
+        assert state(tmp_path) == before
+    hard.unlink()
+    ServerProcess.start(db).stop()
+
+
+async def test_an_embedded_store_of_a_file_with_two_names(db: Path, tmp_path: Path) -> None:
+    """An embedded store does not open a file with a hard link either, and does open it when it has one name again."""
+    (tmp_path / "hard.db").hardlink_to(db)
+    before = state(tmp_path)
+    with pytest.raises(Unavailable, match="the file has 2 names") as refused:
+        await turntree.connect(f"sqlite:///{db}")
+    assert refused.value.reason is ErrorReason.STORE_FAILED
+    assert state(tmp_path) == before
+    (tmp_path / "hard.db").unlink()
+    async with await turntree.connect(f"sqlite:///{db}") as store:
+        assert await items_of(store, "s")
+
+
+def test_a_name_of_a_copy_that_was_being_made(db: Path, tmp_path: Path) -> None:
+    """A command that is killed when its copy has its name, and that of its making too, leaves what can be served."""
+    (tmp_path / f"{db.name}.0123abcd.part").hardlink_to(db)
+    ServerProcess.start(db).stop()
+    (tmp_path / "hard.db").hardlink_to(db)
+    assert_refused(run("serve", "--db", db, *ANY_PORT), "has 2 names", code=ExitCode.DATABASE_IN_USE)
 
 
 async def test_the_sdk_writes_beside_a_server(server: ServerProcess) -> None:

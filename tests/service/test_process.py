@@ -309,7 +309,7 @@ async def test_a_second_server_on_the_same_address(server: ServerProcess) -> Non
 def test_an_address_that_is_none(listen: str, tmp_path: Path) -> None:
     """An address that is not HOST:PORT is refused with what it must be, and no database is made."""
     refused = run("serve", "--db", tmp_path / "conversations.db", f"--listen={listen}")
-    assert_refused(refused, "--listen", "HOST:PORT with a port from 0 to 65535")
+    assert_refused(refused, "--listen", "HOST:PORT with a port from 0 to 65535", code=ExitCode.USAGE)
     assert not any(tmp_path.iterdir())
 
 
@@ -361,21 +361,49 @@ def test_a_database_of_a_newer_turntree(server: ServerProcess) -> None:
     [
         ("--db=", "a path, or :memory:"),
         ("--db= ", "a path, or :memory:"),
+        ("--data-dir=", "a path"),
+        ("--data-dir= ", "a path"),
         ("--grace=-1", "a number of seconds from 0 on"),
         ("--grace=nan", "a number of seconds from 0 on"),
         ("--grace=inf", "a number of seconds from 0 on"),
+        ("--grace=soon", "a number of seconds from 0 on"),
         ("--request-window=0", "hours above 0, at most 8760"),
+        ("--request-window=1d", "hours above 0, at most 8760"),
+        ("--calls-max=1.5", "'1.5', and must be a whole number from 1 on"),
+        ("--sessions-max=many", "'many', and must be a whole number from 0 on"),
+        ("--rate-max=fast", "'fast', and must be a number from 0 on"),
+        ("--handshake=", "'', and must be a number above 0"),
     ],
 )
 def test_a_setting_out_of_its_range(option: str, words: str) -> None:
     """A setting that makes no sense is refused with what it must be."""
-    assert_refused(run("serve", "--listen", "127.0.0.1:0", option), option.partition("=")[0], words)
+    refused = run("serve", "--listen", "127.0.0.1:0", option)
+    assert_refused(refused, option.partition("=")[0], words, code=ExitCode.USAGE)
 
 
 def test_a_command_that_does_not_exist() -> None:
     """A word that is no command is refused with the list of those there are."""
-    refused = run("server")
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert "serve" in refused.stderr
-    assert "doctor" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    assert_refused(run("server"), "'server'", "'serve'", "doctor", "turntree --help", code=ExitCode.USAGE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ([], "COMMAND"),
+        (["serve", "--bogus"], "--bogus"),
+        (["serve", "two\nlines"], "two\\nlines"),
+        (["serve", "--db"], "--db"),
+        (["serve", "--skip-check=no"], "--skip-check"),
+        (["keys", "revoke"], "turntree keys revoke --help"),
+        (["restore"], "BACKUP"),
+    ],
+)
+def test_a_line_that_is_none(arguments: list[str], word: str) -> None:
+    """A wrong command line is refused in one line, without all the options there are, and with the way to them."""
+    assert_refused(run(*arguments), word, "--help", code=ExitCode.USAGE)
+
+
+def test_an_environment_that_is_wrong() -> None:
+    """A setting of the environment is refused as that of the command line is."""
+    refused = run("serve", TURNTREE_LISTEN="nowhere")
+    assert_refused(refused, "'nowhere', and must be HOST:PORT", code=ExitCode.USAGE)

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 import turntree
+from turntree.connect import open_store
 from turntree.errors import ErrorReason, InvalidArgument, Unavailable
+from turntree.remote import RemoteStore
 from turntree.store import Store
 from turntree_server.app import Server
 from turntree_server.settings import Settings, TlsSettings
@@ -140,7 +142,8 @@ async def test_a_key_of_another_certificate(authority: Authority, tmp_path: Path
 @pytest.mark.parametrize(
     ("query", "limit"),
     [
-        ("?ca_file=/missing.pem", "a file of certificates or keys that can be read"),
+        ("?ca_file=/missing.pem", r"a PEM file of certificates to trust \(No such file"),
+        ("?ca_file=", "a PEM file of certificates to trust"),
         ("?cert_file=/missing.pem", "with both cert_file and key_file"),
         ("?verify=no", "without the option 'verify'"),
     ],
@@ -151,3 +154,35 @@ async def test_a_url_with_wrong_options(query: str, limit: str) -> None:
         with pytest.raises(InvalidArgument, match=limit) as raised:
             await turntree.connect(f"turntrees://127.0.0.1:1{query}", timeout_s=IMPATIENT_S)
     assert raised.value.facts["field"] == "url"
+
+
+@pytest.mark.parametrize("content", [b"", b"not PEM", b"\x30\x82\x01\x0a\xff", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])
+@pytest.mark.parametrize("wrong", ["ca_file", "cert_file", "key_file"])
+async def test_a_file_that_is_not_pem(wrong: str, content: bytes, authority: Authority, tmp_path: Path) -> None:
+    """A client names its file that is not in PEM as soon as it opens the store, and sends nothing."""
+    pem = authority.issue("client")
+    files = {"ca_file": authority.cert, "cert_file": pem.cert, "key_file": pem.key}
+    files[wrong] = tmp_path / "wrong.pem"
+    files[wrong].write_bytes(content)
+    query = "&".join(f"{option}={path}" for option, path in files.items())
+    with pytest.raises(InvalidArgument, match=r"wrong\.pem', which must be a PEM file of ") as raised:
+        await open_store(f"turntrees://127.0.0.1:1?{query}")
+    assert (raised.value.facts["field"], raised.value.facts["value"]) == ("url", str(files[wrong]))
+
+
+async def test_a_key_of_another_clients_certificate(authority: Authority, tmp_path: Path) -> None:
+    """A client does not begin with a key that does not belong to its certificate."""
+    query = f"cert_file={authority.issue('one').cert}&key_file={authority.issue('two').key}"
+    with pytest.raises(InvalidArgument, match=r"a PEM file of the key of the certificate .*mismatch"):
+        await open_store(f"turntrees://127.0.0.1:1?{query}")
+
+
+async def test_files_that_are_damaged_later(authority: Authority, tmp_path: Path) -> None:
+    """Files that are no PEM any more when a server cannot be reached hide nothing: it is still what is said."""
+    store = await open_store(f"turntrees://127.0.0.1:1?ca_file={authority.cert}")
+    authority.cert.write_bytes(b"not PEM")
+    async with store:
+        assert isinstance(store, RemoteStore)
+        with pytest.raises(Unavailable) as raised:
+            await store.ready(IMPATIENT_S)
+    assert raised.value.reason is ErrorReason.SERVER_UNREACHABLE

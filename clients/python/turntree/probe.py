@@ -61,7 +61,11 @@ async def what_is_wrong(target: str, tls: TlsFiles | None) -> str | None:
         seen = await _look(host, port, _unverified())
         return "it speaks TLS: use turntrees://" if seen not in (_Seen.SPEAKS_NO_TLS, _Seen.NOTHING) else None
     try:
-        seen = await _look(host, port, tls.context())
+        context = await asyncio.to_thread(tls.context)
+    except OSError:  # the files were replaced since they were read: it is no matter of the server
+        return None
+    try:
+        seen = await _look(host, port, context)
     except ssl.SSLCertVerificationError as error:
         return f"its certificate is not trusted: {error.verify_message}"
     if seen is _Seen.CLOSES:

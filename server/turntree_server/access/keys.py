@@ -50,9 +50,18 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     expire_time: datetime | None = None
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.name):
-            invalid("--name", self.name, _NAME_LIMIT)
+        check_key_name("--name", self.name)
         check_namespace("--namespace", self.namespace)
+
+
+def check_key_name(field: str, name: str) -> None:
+    """Check the name of a key.
+
+    Raises:
+        InvalidArgument: FIELD_INVALID.
+    """
+    if not _NAME.fullmatch(name):
+        invalid(field, name, _NAME_LIMIT)
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from turntree_server.engine.refusals import DatabaseInUse, DatabaseMissing, require_file
+from turntree_server.engine.refusals import PART, DatabaseInUse, DatabaseMissing, refuse_other_names, require_file
 from turntree_server.engine.server_lock import ServerLock
 from turntree_server.engine.sqlite_driver import (
     is_disk_failure,
@@ -70,7 +70,7 @@ def restore(copy: str, db: str, *, force: bool = False) -> str:
         What the copy holds, for people.
 
     Raises:
-        DatabaseInUse: A server or another program has the database open.
+        DatabaseInUse: A server or another program has the database open, or may have by another name of the file.
         CannotCreate: The database exists, or cannot be written.
         DatabaseRefused: The copy is missing, empty or damaged, or not turntree's; the database stays as it is.
         DiskFailed: The disk of the copy failed.
@@ -84,6 +84,8 @@ def _replace(source: str, path: str, force: bool, *, restores: bool = False) -> 
     path = os.path.realpath(path)
     with _locked(path):
         _refuse_existing(path, force)
+        if restores:
+            refuse_other_names(path)
         with _beside(path) as copy:
             _copy(source, copy, path)
             held = verify(copy, name=source)
@@ -124,7 +126,7 @@ def _refuse_existing(path: str, force: bool) -> None:
 @contextmanager
 def _beside(path: str) -> Iterator[str]:
     """The name of a file in the same folder, which is gone in the end unless it got another name."""
-    beside = f"{path}.{secrets.token_hex(4)}.part"
+    beside = f"{path}.{secrets.token_hex(4)}{PART}"
     try:
         yield beside
     except OSError as error:

@@ -12,7 +12,7 @@ _SDK_COLUMNS = {
     "agent_sessions": {"session_id", "created_at", "updated_at"},
     "agent_messages": {"id", "session_id", "message_data", "created_at"},
 }
-_ANOTHER_FILE = "give another --db, or restore a backup if this was a database of turntree"
+_ANOTHER_FILE = "give another file, or restore a backup if this was a database of turntree"
 
 
 def inspect(path: str, *, check: bool = True, name: str | None = None) -> None:

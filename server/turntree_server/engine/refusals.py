@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
 
@@ -10,6 +11,8 @@ from turntree_server.engine.sqlite_driver import is_disk_failure, primary_code, 
 
 _PARTS = ("", "-wal", "-shm", "-journal")
 """The ends of the names of a database and of what belongs to it."""
+PART = ".part"
+"""The end of the name that a copy has while it is made, beside the file whose place it takes."""
 
 
 class DatabaseRefused(Exception):
@@ -44,7 +47,7 @@ class DatabaseTooNew(DatabaseRefused):
 
 
 class DatabaseInUse(DatabaseRefused):
-    """Another program has it open."""
+    """Another program has it open, or may have by another name, which nobody would see."""
 
 
 class DatabaseMissing(DatabaseRefused):
@@ -83,6 +86,45 @@ def require_file(path: str, name: str) -> None:
         raise DatabaseMissing(name, "it is a folder")
     if not stat.S_ISREG(mode):
         raise DatabaseMissing(name, "it is not a file")
+
+
+def refuse_other_names(path: str) -> None:
+    """Refuse a database file that has a second name (a hard link); an absent one is welcome.
+
+    A log and a lock belong to a name. Who opens the file by the other one sees neither, and each destroys what the
+    other wrote.
+
+    Raises:
+        DatabaseInUse: It has.
+    """
+    if _names(path) < 2:
+        return
+    # For a moment, or since a command was killed in it, a copy that is put in its place has the name of its making too.
+    real_path = os.path.realpath(path)
+    ours = [entry for entry in glob.glob(f"{glob.escape(real_path)}.*{PART}") if _is_same(entry, real_path)]
+    count = _names(path) - len(ours)
+    if count > 1:
+        raise DatabaseInUse(
+            path,
+            f"the file has {count} names (hard links), and may be open by another one:"
+            " leave it one, and make copies with `turntree backup`",
+        )
+
+
+def _names(path: str) -> int:
+    """How many names a file has; what cannot be looked at is refused by whoever opens it."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return 0
+    return status.st_nlink if stat.S_ISREG(status.st_mode) else 0
+
+
+def _is_same(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:  # gone meanwhile
+        return False
 
 
 def refusal(path: str, error: BaseException, name: str | None = None) -> Exception:

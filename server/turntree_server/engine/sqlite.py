@@ -21,7 +21,7 @@ from turntree_server.engine.inspect import inspect
 from turntree_server.engine.listeners import Listeners
 from turntree_server.engine.log_bound import LogBound, empty_log
 from turntree_server.engine.migrate import migrate
-from turntree_server.engine.refusals import DatabaseDamaged, DatabaseMissing, DatabaseRefused
+from turntree_server.engine.refusals import DatabaseDamaged, DatabaseMissing, DatabaseRefused, refuse_other_names
 from turntree_server.engine.server_lock import ServerLock
 from turntree_server.engine.sqlite_driver import (
     STEPS_BETWEEN_LOOKS,
@@ -87,8 +87,8 @@ class SqliteEngine(Engine):
 
         Raises:
             Unavailable: STORE_FAILED, when the file cannot be opened. Its cause is a `DatabaseRefused` when the file is
-                damaged, of another program, of a newer turntree or another server's; the file is not changed then.
-                Otherwise it is what the database library said.
+                damaged, of another program, of a newer turntree, another server's, or has a second name; it is not
+                changed then. Otherwise it is what the database library said.
         """
         require_sound_sqlite()
         if self._of_server and self.path != IN_MEMORY:
@@ -169,6 +169,9 @@ class SqliteEngine(Engine):
         if self.path != IN_MEMORY:
             if not Path(self.path).parent.is_dir():
                 raise DatabaseMissing(self.path, f"the folder {Path(self.path).parent} does not exist")
+            if Path(self.path).is_dir():
+                raise DatabaseMissing(self.path, "it is a folder")
+            refuse_other_names(self.path)
             open_files.claim(self.path)
             inspect(self.path, check=self._check)
         if failpoints.ON:

@@ -15,7 +15,7 @@ from agents.memory.session_settings import SessionSettings, coerce_session_setti
 from agents.result import RunResultBase
 
 from turntree.errors import AlreadyExists, ErrorReason, InvalidArgument, NotFound
-from turntree.limits import INTEGER_MAX, OUTLINE_PAGE_SIZE_MAX, PAGE_SIZE_MAX, check
+from turntree.limits import INTEGER_MAX, OUTLINE_PAGE_SIZE_MAX, PAGE_SIZE_MAX, check, invalid
 from turntree.model import (
     MAIN_BRANCH_ID,
     AfterTurn,
@@ -85,6 +85,8 @@ class TurntreeSession:
             raise InvalidArgument(
                 ErrorReason.FIELD_INVALID, "give a url or a store, not both", field="url", value=url, limit="no store"
             )
+        if store is not None and not isinstance(store, Store):
+            invalid("store", type(store).__name__, "a Store, as turntree.connect opens one; a URL is given as url=")
         if token is not None and store is not None:
             raise InvalidArgument(
                 ErrorReason.FIELD_INVALID,
@@ -97,7 +99,7 @@ class TurntreeSession:
         self.session_settings = (
             SessionSettings() if session_settings is None else coerce_session_settings(session_settings)
         )
-        self._address = (url or os.environ.get("TURNTREE_URL", URL_DEFAULT), token)
+        self._address = (url if url is not None else os.environ.get("TURNTREE_URL", URL_DEFAULT), token)
         self._given_store = store
         self._acquired_store: Store | None = None
         self._closed = False
