@@ -82,8 +82,12 @@ class TurntreeSession:
     ) -> None:
         check(session_id=session_id)
         if url is not None and store is not None:
-            raise InvalidArgument(
-                ErrorReason.FIELD_INVALID, "give a url or a store, not both", field="url", value=url, limit="no store"
+            raise InvalidArgument(  # without the url, which may hold a password
+                ErrorReason.FIELD_INVALID,
+                "give a url or a store, not both",
+                field="url",
+                value="(hidden)",
+                limit="no store",
             )
         if store is not None and not isinstance(store, Store):
             invalid("store", type(store).__name__, "a Store, as turntree.connect opens one; a URL is given as url=")
