@@ -3,15 +3,18 @@ package dev.turntree;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import com.google.protobuf.ByteString;
+import dev.turntree.v1.ItemMetadata;
 import dev.turntree.v1.StreamTurnsResponse;
 import dev.turntree.v1.Turn;
-import java.util.List;
+import java.util.Objects;
 import org.junit.jupiter.api.Test;
 
 class SeenTurnsTest {
   private static StreamTurnsResponse part(String cursor, boolean continued, String... items) {
     var turn = Turn.newBuilder().setTurn(1);
-    List.of(items).forEach(item -> turn.addItems(ByteString.copyFromUtf8(item)));
+    for (String item : items) {
+      turn.addItems(ByteString.copyFromUtf8(item)).addMetadata(ItemMetadata.getDefaultInstance());
+    }
     return StreamTurnsResponse.newBuilder()
         .addTurns(turn)
         .setContinued(continued)
@@ -26,9 +29,10 @@ class SeenTurnsTest {
     seen.take(part("abc", true, "a", "b", "c"));
     for (int cut = 0; cut < 2; cut++) {
       seen.resume();
-      assertEquals("abc", seen.take(part("a", true, "a")).getCursor().toStringUtf8());
+      var again = Objects.requireNonNull(seen.take(part("a", true, "a")));
+      assertEquals("abc", again.getCursor().toStringUtf8());
     }
-    var rest = seen.take(part("abcd", false, "b", "c", "d"));
+    var rest = Objects.requireNonNull(seen.take(part("abcd", false, "b", "c", "d")));
     assertEquals("abcd", rest.getCursor().toStringUtf8());
     assertEquals("d", rest.getTurns(0).getItems(0).toStringUtf8());
   }
