@@ -13,6 +13,7 @@ from pathlib import Path
 from turntree_server.engine.refusals import PART, DatabaseInUse, DatabaseMissing, refuse_other_names, require_file
 from turntree_server.engine.server_lock import ServerLock
 from turntree_server.engine.sqlite_driver import (
+    Connection,
     is_disk_failure,
     let_signals_in,
     primary_code,
@@ -87,10 +88,9 @@ def _replace(source: str, path: str, force: bool, *, restores: bool = False) -> 
         if restores:
             refuse_other_names(path)
         with _beside(path) as copy:
-            _copy(source, copy, path)
+            _copy(source, copy, path, new_id=restores)
             held = verify(copy, name=source)
             if restores:
-                _give_new_id(copy)
                 _give_to_owner_of(path, copy)
             _retire(path)
             _put(copy, path, force)
@@ -137,7 +137,7 @@ def _beside(path: str) -> Iterator[str]:
                 os.unlink(beside + end)
 
 
-def _copy(source: str, copy: str, path: str) -> None:
+def _copy(source: str, copy: str, path: str, *, new_id: bool) -> None:
     """Copy page by page, in one transaction: a writer of another process does not make it begin anew."""
     # Whoever may not read the source may not read the copy, at no moment.
     mode = os.stat(source).st_mode & 0o777 | stat.S_IRUSR | stat.S_IWUSR
@@ -151,16 +151,17 @@ def _copy(source: str, copy: str, path: str) -> None:
                 original.backup(writing, pages=_PAGES_AT_ONCE, progress=let_signals_in)
                 # One file, without a log beside it, until it is served.
                 writing.execute("PRAGMA journal_mode = DELETE")
+                if new_id:
+                    _give_new_id(writing)
     except sqlite3.Error as error:
         verify(source)  # the library does not say which of the two files failed: if not this one, then the other
         raise CannotCreate(path, str(error)) from None
 
 
-def _give_new_id(copy: str) -> None:
-    with closing(sqlite3.connect(copy, isolation_level=None)) as connection:
-        connection.execute("PRAGMA synchronous = OFF")  # as above
-        if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'turntree_database'").fetchone():
-            connection.execute("UPDATE turntree_database SET database_id = randomblob(16)")
+def _give_new_id(connection: Connection) -> None:
+    """Make another database of a copy, if it is turntree's; the SDK's gets its id when it is first served."""
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'turntree_database'").fetchone():
+        connection.execute("UPDATE turntree_database SET database_id = randomblob(16)")
 
 
 def _give_to_owner_of(path: str, copy: str) -> None:

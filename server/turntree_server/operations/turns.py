@@ -70,10 +70,11 @@ def stream_turns(
     """
     state = yield from resolve(context, session_id, branch)
     known = yield from known_position(context, session_id, state, cursor)
-    if known and continued is not None and continued != (yield from _turn_goes_on(session_id, state, known)):
-        known = None
-    if known and resumed_at is not None and (yield from known_position(context, session_id, state, resumed_at)) is None:
-        known = None
+    if known and continued is not None:
+        goes_on = yield from _turn_goes_on(session_id, state, known)
+        begun = (yield from known_position(context, session_id, state, resumed_at)) if resumed_at is not None else known
+        if goes_on != continued or begun is None:
+            known = None
     restarted = cursor is not None and known is None
     is_first = continued is None
     bytes_max = _FIRST_CHUNK_BYTES if is_first else CHUNK_BYTES

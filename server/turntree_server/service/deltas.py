@@ -31,7 +31,7 @@ def with_delta(response: _WithDelta, delta: ItemsDelta) -> _WithDelta:
     message.branch.CopyFrom(wire.write_pointer(delta.branch))
     message.more = delta.more
     if delta.metadata:
-        message.MergeFromString(b"".join(_metadata_fields(_OF_DELTA, delta.metadata)))
+        message.MergeFromString(b"".join(_metadata_fields(_DELTA_METADATA, delta.metadata)))
     if delta.natives:
         message.natives.extend(wire.write_natives(delta.natives))
     return response
@@ -59,7 +59,7 @@ def _turn_fields(turn: Turn) -> list[bytes]:
     if turn.user_item is not None:
         fields += (_tag(_TURN_USER_ITEM, len(turn.user_item)), turn.user_item)
     fields += chain.from_iterable(zip(map(_turn_item_tag, map(len, turn.items)), turn.items, strict=True))
-    fields += _metadata_fields(_OF_TURN, turn.metadata)
+    fields += _metadata_fields(_TURN_METADATA, turn.metadata)
     if turn.natives:
         fields.append(turn_pb2.Turn(natives=wire.write_natives(turn.natives)).SerializeToString())
     return fields
@@ -113,9 +113,9 @@ def _varint(number: int) -> bytes:
 
 
 _HAS_LENGTH = 2
-_OF_DELTA = _number(item_pb2.ItemsDelta, "metadata")
+_DELTA_METADATA = _number(item_pb2.ItemsDelta, "metadata")
 _TURNS = _number(turn_pb2.StreamTurnsResponse, "turns")
-_OF_TURN = _number(turn_pb2.Turn, "metadata")
+_TURN_METADATA = _number(turn_pb2.Turn, "metadata")
 _METADATA_TURN = _number(item_pb2.ItemMetadata, "turn")
 _TURN_TURN = _number(turn_pb2.Turn, "turn")
 _TURN_USER_ITEM = _number(turn_pb2.Turn, "user_item")

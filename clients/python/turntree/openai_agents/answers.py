@@ -25,6 +25,8 @@ ANSWERS_BYTES_MAX = 32 * 1024 * 1024
 """What the answers of one store take; those that were not asked for for longest go first."""
 
 _TRIES = 5
+"""How often an answer of many pages is asked for while its branch is rewritten between them."""
+
 _ENTRIES_MIN = 64
 """A shorter list is fetched as soon as what changed of it."""
 

@@ -228,7 +228,7 @@ class TurntreeSession:
         """
         _refuse_blank(branch_name)
         try:
-            return await self._create_branch(BeforeTurn(_none_below_0(turn_number)), branch_name)
+            return await self._create_branch(BeforeTurn(0 if _is_negative(turn_number) else turn_number), branch_name)
         except NotFound as error:
             raise ValueError(
                 f"Turn {turn_number} does not contain a user message in branch '{error.facts['branch_id']}'"
@@ -519,7 +519,7 @@ class TurntreeSession:
         Each is a dict of `user_turn_number` (in the list only), `requests`, `input_tokens`, `output_tokens`,
         `total_tokens`, `input_tokens_details` and `output_tokens_details`.
         """
-        if user_turn_number is not None and _none_below_0(user_turn_number) != user_turn_number:
+        if _is_negative(user_turn_number):
             return {}
         page = await self._every(
             branch_id,
@@ -710,9 +710,9 @@ def _refuse_blank(branch_name: str | None) -> None:
         raise ValueError("Branch name cannot be empty")
 
 
-def _none_below_0(turn: Any) -> Any:
-    """A turn that a store can be asked for. The SDK answers for negative ones, which there are none of, as for any."""
-    return max(turn, 0) if isinstance(turn, int) else turn  # what is no number is the store's to refuse
+def _is_negative(turn: Any) -> bool:
+    """Whether a turn is a number that none has: the SDK answers so. What is no number is the store's to refuse."""
+    return isinstance(turn, int) and turn < 0
 
 
 def _cannot_exist(branch_id: str) -> bool:
