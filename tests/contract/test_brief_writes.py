@@ -49,6 +49,7 @@ async def test_where_it_is_carried_out(tmp_path: Path) -> None:
     await engine.write(long, "s")
     async with asyncio.timeout(10):
         while here not in after.seen:  # the thread may have something to do after it answered
+            await asyncio.sleep(0.1)
             await engine.write(after, "s", brief=True)
     await engine.close()
     assert first.seen == [here]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,17 @@ def test_a_log_that_cannot_be_seen(tmp_path: Path) -> None:
     connection.close()
 
 
+def _wait_until_free(store: object) -> None:
+    """Wait until the thread has let go of the connection, which it does after it delivers an outcome."""
+    assert isinstance(store, LocalStore)
+    assert isinstance(store.engine, SqliteEngine)
+    writer = store.engine._writer
+    give_up_at = time.monotonic() + WITHIN_S
+    while writer._is_held or writer._unfinished:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.001)
+
+
 @pytest.mark.parametrize("after", [0, 1])
 def test_an_interrupt_leaves_the_writer_free(after: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while an embedded store hands a write over, before or within, leaves it able to write on the next loop."""
@@ -65,6 +77,7 @@ def test_an_interrupt_leaves_the_writer_free(after: int, tmp_path: Path, monkeyp
 
     store = asyncio.run(turntree.connect(f"sqlite:///{tmp_path / 'a.db'}"))
     asyncio.run(store.add_items("s", [user("1")]))
+    _wait_until_free(store)  # else the next write is queued, and nothing of it is handed over
     monkeypatch.setattr(SqliteWriter, "_hand_over", interrupted)
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(store.add_items("s", [user("2")]))
