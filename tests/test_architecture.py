@@ -30,10 +30,12 @@ ROOMS: Mapping[str, set[str]] = {
     # The wire
     "turntree.v1": {"grpc", "google.protobuf", "google.api", "google.rpc"},
     "turntree.wire": {"turntree.limits", "turntree.model", "turntree.v1", "google.protobuf"},
+    "turntree.columns": {"turntree.errors", "turntree.model", "turntree.v1"},
     "turntree.seen_turns": {"turntree.model"},
     "turntree.rpc_errors": {"turntree.errors", "grpc", "google.rpc", "google.protobuf"},
     "turntree.token": {"turntree.errors"},
-    "turntree.probe": {"asyncio"},
+    "turntree.address": {"turntree.errors", "turntree.limits"},
+    "turntree.probe": {"turntree.address", "asyncio"},
     "turntree.pipeline": {
         "turntree.errors",
         "turntree.retries",
@@ -47,6 +49,8 @@ ROOMS: Mapping[str, set[str]] = {
     "turntree.responses": {"turntree.errors", "turntree.rpc_errors", "asyncio", "grpc"},
     "turntree.remote": {
         *WORDS,
+        "turntree.address",
+        "turntree.columns",
         "turntree.connection",
         "turntree.probe",
         "turntree.request_ids",
@@ -61,9 +65,9 @@ ROOMS: Mapping[str, set[str]] = {
         "grpc",
     },
     "turntree.connect": {
+        "turntree.address",
         "turntree.errors",
         "turntree.limits",
-        "turntree.probe",
         "turntree.remote",
         "turntree.retries",
         "turntree.store",
@@ -113,6 +117,7 @@ ROOMS: Mapping[str, set[str]] = {
     "turntree_server.service": {
         *WORDS,
         "turntree_server.access",
+        "turntree.columns",
         "turntree.rpc_errors",
         "turntree.store",
         "turntree.v1",

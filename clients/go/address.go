@@ -22,7 +22,8 @@ const (
 
 var (
 	hostname = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
-	digits   = regexp.MustCompile(`^[0-9]+$`)
+	digits   = regexp.MustCompile(`^[0-9]{1,5}$`)
+	password = regexp.MustCompile(`(?s)^([\w+.-]+://)?.*@`)
 )
 
 // address is where a server is, and how it is reached.
@@ -37,28 +38,39 @@ type tlsFiles struct {
 }
 
 func parseAddress(text string) (address, error) {
-	scheme, rest, found := strings.Cut(text, "://")
-	if !found {
-		scheme, rest = "turntree", text
+	scheme, rest, hasScheme := strings.Cut(text, "://")
+	target, query := text, ""
+	if hasScheme {
+		target, query, _ = strings.Cut(rest, "?")
+		target = strings.TrimSuffix(target, "/")
 	}
-	target, query, hasQuery := strings.Cut(rest, "?")
-	if !isTarget(target) || scheme != "turntrees" && (scheme != "turntree" || hasQuery) {
-		return address{}, invalid(urlField, text, urlForms)
+	option, _, _ := strings.Cut(query, "=")
+	switch {
+	case strings.Contains(target+option, "@"):
+		return address{}, refused(text, "without a user and a password: a token is an option of New")
+	case strings.Contains(text, "#"), !isTarget(target):
+		return address{}, refused(text, urlForms)
+	case hasScheme && scheme == "turntrees":
+		files, err := parseTLSFiles(text, query)
+		return address{target, files}, err
+	case hasScheme && scheme != "turntree" || query != "":
+		return address{}, refused(text, urlForms)
 	}
-	if scheme == "turntree" {
-		return address{target: target}, nil
-	}
-	files, err := parseTLSFiles(text, query)
-	return address{target, files}, err
+	return address{target: target}, nil
+}
+
+// refused is the error of a URL, which it shows without the password that it may have.
+func refused(text, limit string) error {
+	return invalid(urlField, password.ReplaceAllString(text, "$1(hidden)@"), limit)
 }
 
 func isTarget(target string) bool {
 	host, port, err := net.SplitHostPort(target)
-	if err != nil {
+	if err != nil || !digits.MatchString(port) {
 		return false
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || number == 0 || !digits.MatchString(port) {
+	if err != nil || number == 0 {
 		return false
 	}
 	if strings.HasPrefix(target, "[") {
@@ -71,23 +83,22 @@ func isTarget(target string) bool {
 func parseTLSFiles(text, query string) (*tlsFiles, error) {
 	options, err := url.ParseQuery(query)
 	if err != nil {
-		return nil, invalid(urlField, text, urlForms)
+		return nil, refused(text, urlForms)
 	}
 	var files tlsFiles
+	paths := map[string]*string{"ca_file": &files.ca, "cert_file": &files.cert, "key_file": &files.key}
 	for name, values := range options {
-		switch name {
-		case "ca_file":
-			files.ca = values[0]
-		case "cert_file":
-			files.cert = values[0]
-		case "key_file":
-			files.key = values[0]
-		default:
-			return nil, invalid(urlField, text, "without the option '"+name+"'")
+		path := paths[name]
+		if path == nil {
+			return nil, refused(text, "without the option '"+name+"'")
 		}
+		if len(values) != 1 || values[0] == "" {
+			return nil, refused(text, "with one file as '"+name+"'")
+		}
+		*path = values[0]
 	}
 	if (files.cert == "") != (files.key == "") {
-		return nil, invalid(urlField, text, "with both cert_file and key_file, or neither")
+		return nil, refused(text, "with both cert_file and key_file, or neither")
 	}
 	return &files, nil
 }

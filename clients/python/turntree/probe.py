@@ -5,37 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from dataclasses import dataclass
 from enum import Enum, auto
-from pathlib import Path
+
+from turntree.address import ALPN, TlsFiles
 
 _WITHIN_S = 5.0
-_ALPN = "h2"
 _FRAME_HEAD_BYTES = 9
 _SETTINGS = b"\x04"  # the type of the frame with which a server of HTTP/2 begins
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
-    """The files in PEM that a connection over TLS uses; what is None is the system's, or not there.
-
-    Attributes:
-        ca: The authorities to trust.
-        cert: The client's certificate chain.
-        key: Its private key.
-    """
-
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-
-    def context(self) -> ssl.SSLContext:
-        """The same for Python's own TLS."""
-        context = ssl.create_default_context(cafile=self.ca)
-        if self.cert is not None:
-            context.load_cert_chain(self.cert, self.key)
-        context.set_alpn_protocols([_ALPN])
-        return context
 
 
 class _Seen(Enum):
@@ -109,5 +85,5 @@ def _unverified() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols([_ALPN])
+    context.set_alpn_protocols([ALPN])
     return context

@@ -12,7 +12,8 @@ from weakref import WeakKeyDictionary
 import grpc
 import grpc.aio
 
-from turntree import wire
+from turntree import columns, wire
+from turntree.address import TlsFiles
 from turntree.connection import Connection
 from turntree.errors import (
     ErrorReason,
@@ -52,7 +53,7 @@ from turntree.model import (
     UsageTotal,
     Written,
 )
-from turntree.probe import TlsFiles, what_is_wrong
+from turntree.probe import what_is_wrong
 from turntree.request_ids import new_request_id
 from turntree.responses import Responses
 from turntree.retries import RESUMABLE, RETRY_FOR_S_DEFAULT, Resumption, RetryBudget
@@ -502,7 +503,7 @@ class RemoteStore(Store):
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.ListTurnsResponse)
-        return wire.read_page(wire.read_turn_columns(response.turns), response)
+        return wire.read_page(columns.read_turns(response.turns), response)
 
     async def stream_turn_deltas(
         self,
@@ -572,7 +573,7 @@ class RemoteStore(Store):
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.SearchTurnsResponse)
-        return wire.read_page(wire.read_turn_columns(response.turns), response)
+        return wire.read_page(columns.read_turns(response.turns), response)
 
     async def get_conversation_by_turns(
         self,
@@ -593,7 +594,7 @@ class RemoteStore(Store):
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.GetConversationByTurnsResponse)
-        return wire.read_page(wire.read_metadata_columns(response.items), response)
+        return wire.read_page(columns.read_metadata(response.items), response)
 
     async def list_tool_usage(
         self,
@@ -614,7 +615,7 @@ class RemoteStore(Store):
             page_token=page_token,
         )
         response = await self._call(request, turn_pb2.ListToolUsageResponse)
-        return wire.read_page(wire.read_tool_usage(response.tools), response)
+        return wire.read_page(columns.read_tools(response.tools), response)
 
     # Usage
 

@@ -5,10 +5,9 @@ Reading a message that breaks a rule raises `InvalidArgument`; an absent branch 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import repeat
 from typing import Any, Protocol, TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -35,7 +34,6 @@ from turntree.model import (
     Origin,
     Page,
     Session,
-    ToolUsage,
     Turn,
     TurnsDelta,
     TurnUsage,
@@ -367,76 +365,6 @@ def read_turns_delta(message: turn_pb2.StreamTurnsResponse) -> TurnsDelta:
     return TurnsDelta(turns, message.cursor, read_pointer(message), message.restarted, message.continued)
 
 
-def write_turn_columns(turns: Sequence[Turn]) -> turn_pb2.TurnColumns:
-    """Turns with their user items as a message."""
-    if not turns:
-        return turn_pb2.TurnColumns()
-    numbers, branch_ids, times, user_items, *_ = zip(*turns, strict=True)
-    return turn_pb2.TurnColumns(
-        turns=numbers,
-        branch_ids=branch_ids[:1] if len(set(branch_ids)) == 1 else branch_ids,
-        user_items=user_items,
-        create_times=map(_to_seconds, times),
-    )
-
-
-def read_turn_columns(message: turn_pb2.TurnColumns) -> tuple[Turn, ...]:
-    """Turns with their user items from their message."""
-    branch_ids: Iterable[str] = message.branch_ids
-    if len(message.branch_ids) == 1:
-        branch_ids = repeat(message.branch_ids[0], len(message.turns))
-    times = map(_from_seconds, message.create_times[:])
-    return tuple(map(Turn, message.turns[:], branch_ids, times, message.user_items[:]))
-
-
-def write_metadata_columns(items: Sequence[ItemMetadata]) -> turn_pb2.ItemMetadataColumns:
-    """The metadata of items as a message."""
-    if not items:
-        return turn_pb2.ItemMetadataColumns()
-    types, tool_names, turns, times = zip(*items, strict=True)
-    known_types, type_indexes = _indexed(types)
-    known_tools, tool_indexes = _indexed(tool_names)
-    return turn_pb2.ItemMetadataColumns(
-        types=known_types,
-        type_indexes=type_indexes,
-        tool_names=known_tools,
-        tool_indexes=tool_indexes,
-        turns=turns,
-        create_times=map(_to_seconds, times),
-    )
-
-
-def read_metadata_columns(message: turn_pb2.ItemMetadataColumns) -> tuple[ItemMetadata, ...]:
-    """The metadata of items from its message."""
-    types = _looked_up(message.types, message.type_indexes[:])
-    tool_names = _looked_up(message.tool_names, message.tool_indexes[:])
-    times = map(_from_seconds, message.create_times[:])
-    return tuple(map(ItemMetadata._make, zip(types, tool_names, message.turns[:], times, strict=True)))
-
-
-def _indexed(names: Sequence[str | None]) -> tuple[list[str], list[int]]:
-    """Every name once, and for each of the names where it stands there; -1 for None."""
-    known = [name for name in dict.fromkeys(names) if name is not None]
-    positions: dict[str | None, int] = {name: position for position, name in enumerate(known)}
-    positions[None] = -1
-    return known, list(map(positions.__getitem__, names))
-
-
-def _looked_up(known: Sequence[str], indexes: Iterable[int]) -> Iterable[Any]:
-    """The names that `_indexed` took apart."""
-    return map([*known, None].__getitem__, indexes)
-
-
-@lru_cache(maxsize=1024)
-def _to_seconds(time: datetime) -> int:
-    return int(time.timestamp())
-
-
-@lru_cache(maxsize=1024)
-def _from_seconds(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
 def write_letter_case(letter_case: LetterCase) -> turn_pb2.LetterCase.ValueType:
     """A letter case as its number."""
     return _LETTER_CASES[letter_case]
@@ -451,21 +379,6 @@ def read_letter_case(number: int) -> LetterCase:
     if number == turn_pb2.LETTER_CASE_UNSPECIFIED:
         return LetterCase.ASCII
     return _LETTER_CASES_READ.get(number) or invalid("letter_case", number, "ASCII or UNICODE")
-
-
-def write_tool_usage(tools: Sequence[ToolUsage]) -> turn_pb2.ToolUsageColumns:
-    """Counts of tool calls as a message."""
-    if not tools:
-        return turn_pb2.ToolUsageColumns()
-    tool_names, call_counts, turns = zip(*tools, strict=True)
-    known, indexes = _indexed(tool_names)
-    return turn_pb2.ToolUsageColumns(tool_names=known, tool_indexes=indexes, call_counts=call_counts, turns=turns)
-
-
-def read_tool_usage(message: turn_pb2.ToolUsageColumns) -> tuple[ToolUsage, ...]:
-    """Counts of tool calls from their message."""
-    tool_names = _looked_up(message.tool_names, message.tool_indexes[:])
-    return tuple(map(ToolUsage._make, zip(tool_names, message.call_counts[:], message.turns[:], strict=True)))
 
 
 def write_usage(usage: Usage) -> usage_pb2.Usage:

@@ -2,7 +2,7 @@ import { create, toBinary, type DescMessage, type MessageInitShape, type Message
 import type { DescMethodServerStreaming, DescMethodUnary } from "@bufbuild/protobuf";
 import type { Transport } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import { parseAddress } from "./address.js";
+import { parseAddress, readTls } from "./address.js";
 import { Connection } from "./connection.js";
 import { closed, fromConnectError, invalid, TurntreeError } from "./errors.js";
 import { Broken, NotCarried, Pipeline } from "./pipeline.js";
@@ -62,7 +62,7 @@ export class Calls {
     this.#mayRenew = isFresh(token);
     this.#timeoutMs = positive("timeoutMs", options.timeoutMs ?? TIMEOUT_MS_DEFAULT);
     this.#retryMs = positive("retryMs", options.retryMs ?? RETRY_MS_DEFAULT);
-    this.#connection = new Connection(baseUrl, parsed.tls);
+    this.#connection = new Connection(baseUrl, parsed.tls && readTls(parsed.tls));
     this.#transport = createGrpcTransport({ baseUrl, sessionManager: this.#connection });
     const closing = this.#closing.signal;
     this.#pipeline = new Pipeline(this.#connection, this.#target, this.#authorization, DELAY_MS_MAX, closing);

@@ -1,4 +1,8 @@
+import { TurntreeError } from "./errors.js";
+import { ErrorReason } from "./gen/turntree/v1/error_reason_pb.js";
 import type { ItemMetadataColumns, ToolUsageColumns, TurnColumns } from "./gen/turntree/v1/turn_pb.js";
+
+const NONE = -1;
 
 /** A turn by its user item. */
 export interface TurnRow {
@@ -34,45 +38,86 @@ export interface ToolUsageRow {
   turn: bigint;
 }
 
-/** The turns of a page of `listTurns` or `searchTurns`, row by row. */
+/**
+ * The turns of a page of `listTurns` or `searchTurns`, row by row.
+ *
+ * @throws {@link TurntreeError} INTERNAL, when the columns do not agree.
+ */
 export function turnRows(columns: TurnColumns | undefined): TurnRow[] {
   if (columns === undefined) return [];
-  const { branchIds } = columns;
-  return columns.turns.map((turn, position) => ({
+  const { turns, userItems, createTimes } = columns;
+  const isOneBranch = columns.branchIds.length === 1;
+  const branchIds = isOneBranch ? turns.map(() => at(columns.branchIds, 0)) : columns.branchIds;
+  agree(turns, { branchIds, userItems, createTimes });
+  return turns.map((turn, position) => ({
     turn,
-    branchId: at(branchIds, branchIds.length === 1 ? 0 : position),
-    userItem: at(columns.userItems, position),
-    createTime: time(at(columns.createTimes, position)),
+    branchId: at(branchIds, position),
+    userItem: at(userItems, position),
+    createTime: time(at(createTimes, position)),
   }));
 }
 
-/** The items of a page of `getConversationByTurns`, row by row. */
+/**
+ * The items of a page of `getConversationByTurns`, row by row.
+ *
+ * @throws {@link TurntreeError} INTERNAL, when the columns do not agree.
+ */
 export function itemMetadataRows(columns: ItemMetadataColumns | undefined): ItemMetadataRow[] {
   if (columns === undefined) return [];
-  return columns.turns.map((turn, position) => ({
-    type: at(columns.types, at(columns.typeIndexes, position)),
-    toolName: columns.toolNames[at(columns.toolIndexes, position)],
+  const { turns, typeIndexes, toolIndexes, createTimes } = columns;
+  agree(turns, { typeIndexes, toolIndexes, createTimes });
+  return turns.map((turn, position) => ({
+    type: name("types", columns.types, at(typeIndexes, position)),
+    toolName: tool(columns.toolNames, at(toolIndexes, position)),
     turn,
-    createTime: time(at(columns.createTimes, position)),
+    createTime: time(at(createTimes, position)),
   }));
 }
 
-/** The counts of a page of `listToolUsage`, row by row. */
+/**
+ * The counts of a page of `listToolUsage`, row by row.
+ *
+ * @throws {@link TurntreeError} INTERNAL, when the columns do not agree.
+ */
 export function toolUsageRows(columns: ToolUsageColumns | undefined): ToolUsageRow[] {
   if (columns === undefined) return [];
-  return columns.turns.map((turn, position) => ({
-    toolName: columns.toolNames[at(columns.toolIndexes, position)],
-    callCount: at(columns.callCounts, position),
+  const { turns, toolIndexes, callCounts } = columns;
+  agree(turns, { toolIndexes, callCounts });
+  return turns.map((turn, position) => ({
+    toolName: tool(columns.toolNames, at(toolIndexes, position)),
+    callCount: at(callCounts, position),
     turn,
   }));
 }
 
-function at<T>(column: readonly T[], position: number): T {
-  const value = column[position];
-  if (value === undefined) throw new RangeError(`a column of ${column.length} has no position ${position}`);
-  return value;
+/** Fails when a column has not one value for each of the turns. */
+function agree(turns: readonly bigint[], columns: Record<string, readonly unknown[]>): void {
+  for (const [column, { length }] of Object.entries(columns)) {
+    if (length !== turns.length) throw malformed(`turns has ${turns.length} values and ${column} has ${length}`);
+  }
+}
+
+/** The value at a position that there is, as `agree` saw. */
+function at<T>(column: readonly T[], position: number): NonNullable<T> {
+  return column[position] as NonNullable<T>;
+}
+
+function name(column: string, names: readonly string[], index: number): string {
+  const name = names[index];
+  if (name === undefined) throw malformed(`${column} has ${names.length} values and none at ${index}`);
+  return name;
+}
+
+function tool(names: readonly string[], index: number): string | undefined {
+  return index === NONE ? undefined : name("toolNames", names, index);
 }
 
 function time(seconds: bigint): Date {
-  return new Date(Number(seconds) * 1000);
+  const time = new Date(Number(seconds) * 1000);
+  if (Number.isNaN(time.getTime())) throw malformed(`createTimes has ${seconds}, which is no time`);
+  return time;
+}
+
+function malformed(why: string): TurntreeError {
+  return new TurntreeError("INTERNAL", ErrorReason.INTERNAL, `the columns do not agree: ${why}`);
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from turntree import wire
+from turntree import columns, wire
 from turntree.v1 import turn_pb2 as pb
 from turntree.v1.turn_pb2_grpc import TurnServiceServicer
 
@@ -24,7 +24,7 @@ class TurnService(StoreOfCall, TurnServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        return pb.ListTurnsResponse(turns=wire.write_turn_columns(page.entries), **wire.page_fields(page))
+        return pb.ListTurnsResponse(turns=columns.write_turns(page.entries), **wire.page_fields(page))
 
     async def StreamTurns(  # type: ignore[override]  # ready-made bytes of its messages
         self, request: pb.StreamTurnsRequest, context: Context
@@ -48,7 +48,7 @@ class TurnService(StoreOfCall, TurnServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        return pb.SearchTurnsResponse(turns=wire.write_turn_columns(page.entries), **wire.page_fields(page))
+        return pb.SearchTurnsResponse(turns=columns.write_turns(page.entries), **wire.page_fields(page))
 
     async def GetConversationByTurns(
         self, request: pb.GetConversationByTurnsRequest, context: Context
@@ -60,9 +60,7 @@ class TurnService(StoreOfCall, TurnServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        return pb.GetConversationByTurnsResponse(
-            items=wire.write_metadata_columns(page.entries), **wire.page_fields(page)
-        )
+        return pb.GetConversationByTurnsResponse(items=columns.write_metadata(page.entries), **wire.page_fields(page))
 
     async def ListToolUsage(self, request: pb.ListToolUsageRequest, context: Context) -> pb.ListToolUsageResponse:
         page = await self.store.list_tool_usage(
@@ -72,4 +70,4 @@ class TurnService(StoreOfCall, TurnServiceServicer):
             page_size=request.page_size,
             page_token=request.page_token,
         )
-        return pb.ListToolUsageResponse(tools=wire.write_tool_usage(page.entries), **wire.page_fields(page))
+        return pb.ListToolUsageResponse(tools=columns.write_tools(page.entries), **wire.page_fields(page))

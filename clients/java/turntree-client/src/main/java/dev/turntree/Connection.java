@@ -2,16 +2,11 @@ package dev.turntree;
 
 import io.grpc.CallCredentials;
 import io.grpc.CallOptions;
-import io.grpc.ChannelCredentials;
-import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.Metadata;
 import io.grpc.Status;
-import io.grpc.TlsChannelCredentials;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
 import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
-import java.io.File;
-import java.io.IOException;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -65,7 +60,7 @@ final class Connection implements AutoCloseable {
             ? CallOptions.DEFAULT
             : CallOptions.DEFAULT.withCallCredentials(new Bearer(token, workers));
     channel =
-        NettyChannelBuilder.forAddress(address.host(), address.port(), credentials(address))
+        NettyChannelBuilder.forAddress(address.host(), address.port(), address.credentials())
             .disableRetry()
             .userAgent("turntree-java")
             .maxInboundMessageSize(Integer.MAX_VALUE)
@@ -82,27 +77,6 @@ final class Connection implements AutoCloseable {
     Thread thread = new Thread(work, name);
     thread.setDaemon(true);
     return thread;
-  }
-
-  private static ChannelCredentials credentials(Address address) {
-    if (!address.isTls()) {
-      return InsecureChannelCredentials.create();
-    }
-    try {
-      var tls = TlsChannelCredentials.newBuilder();
-      File trusted = address.files().get("ca_file");
-      if (trusted != null) {
-        tls.trustManager(trusted);
-      }
-      File certificate = address.files().get("cert_file");
-      File key = address.files().get("key_file");
-      if (certificate != null && key != null) {
-        tls.keyManager(certificate, key);
-      }
-      return tls.build();
-    } catch (IOException error) {
-      throw TurntreeException.invalid("url", address.target(), "with files that can be read");
-    }
   }
 
   /** The error of what is still asked of a client that was closed, or null. */

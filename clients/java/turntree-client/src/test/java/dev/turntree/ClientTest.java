@@ -250,29 +250,6 @@ class ClientTest {
     }
   }
 
-  /**
-   * An address is host:port, with a scheme or without; what is none is refused by field, value and
-   * limit.
-   */
-  @Test
-  void addresses() {
-    assertEquals("h:1", Address.parse("turntree://h:1").target());
-    assertEquals("[::1]:2", Address.parse("[::1]:2").target());
-    assertTrue(Address.parse("turntrees://h:1").isTls());
-    for (String url :
-        List.of(
-            "", "h", ":1", "h:0", "h:65536", "http://h:1", "turntree://h:1?ca_file=a", "u@h:1")) {
-      var error = assertThrows(TurntreeException.class, () -> Address.parse(url), url);
-      assertEquals(ErrorReason.ERROR_REASON_FIELD_INVALID, error.reason());
-      assertEquals("url", error.facts().get("field"));
-      assertEquals(url, error.facts().get("value"));
-    }
-    for (String url :
-        List.of("turntrees://h:1?x=1", "turntrees://h:1?ca_file=/no/such", "turntrees://h:1?x")) {
-      assertThrows(TurntreeException.class, () -> Address.parse(url), url);
-    }
-  }
-
   /** A token is never sent without TLS except to this machine. */
   @Test
   void tokensArePrivate() {
@@ -280,8 +257,6 @@ class ClientTest {
     assertEquals("url", assertThrows(TurntreeException.class, plain::build).facts().get("field"));
     TurntreeClient.builder("127.0.0.1:1").token("t").build().close();
     TurntreeClient.builder("turntrees://memory.example:1").token("t").build().close();
-    assertFalse(Address.parse("localhost.example:1").isPrivate());
-    assertTrue(Address.parse("LOCALHOST:1").isPrivate());
   }
 
   /** How a call, one that goes alone, and a stream fail. */
