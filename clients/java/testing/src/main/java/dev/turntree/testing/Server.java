@@ -8,6 +8,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 
@@ -95,8 +96,16 @@ public final class Server implements AutoCloseable {
     address = announced();
   }
 
+  /** Ends the server, and removes its file. */
   @Override
   public void close() {
     kill();
+    try (var paths = Files.walk(folder)) {
+      for (Path path : paths.sorted(Comparator.reverseOrder()).toList()) {
+        Files.delete(path);
+      }
+    } catch (IOException error) {
+      throw new UncheckedIOException(error);
+    }
   }
 }
