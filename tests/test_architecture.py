@@ -107,7 +107,7 @@ ROOMS: Mapping[str, set[str]] = {
         "turntree_server.operations",
         "asyncio",
     },
-    "turntree_server.access": {"turntree.errors", "turntree.limits", "asyncio", "jwt", "msgspec"},
+    "turntree_server.access": {"turntree.errors", "turntree.limits", "asyncio", "jwt", "msgspec", "threading"},
     "turntree_server.namespaces": {
         "turntree.errors",
         "turntree_server.access.caller",

@@ -16,10 +16,12 @@ from turntree.remote import RemoteStore
 from turntree_server.access.keys import revoke_key
 from turntree_server.access.signed_tokens import JwtSettings, SignedTokens
 from turntree_server.app import Server
+from turntree_server.exit_codes import ExitCode
 
 from tests.service.test_access import _read_for_ever, serving
 from tests.support.credentials import AUDIENCE, ISSUER, Authority, Signer, new_key
 from tests.support.items import user
+from tests.support.server_process import launch
 
 WITHIN_S = 30
 
@@ -155,6 +157,18 @@ async def test_keys_that_drip_are_given_up(tmp_path: Path, provider: Provider) -
     async with asyncio.timeout(WITHIN_S / 2):
         with pytest.raises(InvalidArgument, match="can be read in"):
             await tokens.refresh()
+
+
+async def test_a_provider_that_drips_keeps_no_server_from_ending(tmp_path: Path, provider: Provider) -> None:
+    """A server that does not start since its keys come in drips ends at once, however long they go on to drip."""
+    options = ("--jwks", provider.url, "--jwt-audience", AUDIENCE, "--jwt-issuer", ISSUER)
+    process = launch(tmp_path / "conversations.db", options=options)
+    try:
+        assert await asyncio.to_thread(process.wait, WITHIN_S / 2) == ExitCode.FAILED
+        process.communicate()
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPException
 from itertools import chain
 from pathlib import Path
@@ -113,7 +115,7 @@ class SignedTokens:
             if self._clock() - self._read_at < (_REFRESH_S_MIN if key_is_missing or self._is_file else _REFRESH_S):
                 return
             self._read_at = self._clock()
-            content = await asyncio.to_thread(self._fetch)
+            content = await _on_a_thread_of_its_own(self._fetch)
             if content == self._content:
                 return
             keys = _read_keys(content)
@@ -192,6 +194,29 @@ class SignedTokens:
             expires_at=float(claims["exp"]),
             token=token,
         )
+
+
+async def _on_a_thread_of_its_own(fetch: Callable[[], bytes]) -> bytes:
+    """The result of a call that may last for as long as somebody elsewhere likes.
+
+    Nobody waits for its thread: one of the event loop's own threads would keep the process from ending.
+    """
+    fetched: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def tell(set_outcome: Callable[[], None]) -> None:
+        if not fetched.done():
+            set_outcome()
+
+    def run() -> None:
+        try:
+            set_outcome = partial(fetched.set_result, fetch())
+        except BaseException as error:  # raised where it is waited for
+            set_outcome = partial(fetched.set_exception, error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            fetched.get_loop().call_soon_threadsafe(tell, set_outcome)
+
+    threading.Thread(target=run, name="turntree-jwks", daemon=True).start()
+    return await fetched
 
 
 def _read_keys(content: bytes) -> dict[str | None, list[_SigningKey]]:
