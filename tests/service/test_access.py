@@ -30,7 +30,7 @@ from tests.service.test_process import assert_refused, run
 from tests.support.credentials import AUDIENCE, ISSUER, Authority, Signer, new_key
 from tests.support.items import user
 from tests.support.reading import ended
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ServerProcess, command_without_power, log_of
 
 WITHIN_S = 30
 
@@ -191,6 +191,31 @@ async def test_keys_that_cannot_be_read_again_change_nothing(tmp_path: Path) -> 
         server._gate.refresh()
         with pytest.raises(Unauthenticated):
             await store.add_items("s", [user("2")])
+
+
+async def test_keys_that_may_be_read_later(tmp_path: Path) -> None:
+    """A new file of keys that the server may not read is read as soon as it may, with nothing else changed about it."""
+    keys, new = tmp_path / "keys.json", tmp_path / "new.json"
+    token = new_key(keys, "agent")
+    db = tmp_path / "conversations.db"
+    server = ServerProcess.start(db, command=command_without_power(), options=["--keys-file", str(keys)])
+    try:
+        async with asyncio.timeout(WITHIN_S), RemoteStore(server.address, token=token) as store:
+            await store.add_items("s", [user("1")])
+            new.write_bytes(b'{"keys": []}')
+            new.chmod(0)
+            new.replace(keys)
+            while "Permission denied" not in log_of(db).read_text():
+                await store.get_items("s")
+            await asyncio.sleep(2)  # and it is looked at again
+            await store.get_items("s")
+            keys.chmod(0o600)
+            with pytest.raises(Unauthenticated):
+                await _read_for_ever(store)
+        assert log_of(db).read_text().count("Permission denied") == 1
+        server.stop()
+    finally:
+        server.kill()
 
 
 async def test_a_changed_file_is_its_owners(tmp_path: Path) -> None:

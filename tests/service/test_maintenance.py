@@ -6,7 +6,6 @@ import asyncio
 import errno
 import hashlib
 import os
-import shutil
 import signal
 import sqlite3 as pythons_sqlite3
 import subprocess
@@ -34,7 +33,7 @@ from tests.support.database import Dump, dump
 from tests.support.items import assistant, function_call, function_output, turns, user
 from tests.support.reading import items_of
 from tests.support.schemas import SCHEMAS, make
-from tests.support.server_process import ServerProcess
+from tests.support.server_process import ServerProcess, command_without_power
 
 ANY_PORT = ("--listen", "127.0.0.1:0")
 OVER: dict[str, Callable[[Path, Path], tuple[str | Path, ...]]] = {
@@ -351,12 +350,7 @@ def test_a_signal_ends_a_command_in_good_order(number: signal.Signals, db: Path,
 
 def run_without_power(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command as a user whom the modes of files bind."""
-    prefix: list[str] = []
-    if os.geteuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("root is bound by no mode of a file, and there is no setpriv to change that")
-        prefix = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
-    command = [*prefix, COMMAND, *arguments]
+    command = [*command_without_power(), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=False)
 
 

@@ -19,6 +19,7 @@ from turntree_server.settings import Settings, TlsSettings
 
 from tests.support.credentials import Authority, Pem, new_key
 from tests.support.items import user
+from tests.support.server_process import ServerProcess, command_without_power, log_of
 
 WITHIN_S = 30
 IMPATIENT_S = 0.5
@@ -120,6 +121,31 @@ async def test_certificates_are_replaced_without_a_restart(authority: Authority,
         shutil.copy(new.key, pem.key)
         assert await can_write(await turntree.connect(f"{url}{new_authority.cert}"))
         assert await can_write(kept)
+
+
+async def test_certificates_that_may_be_read_later(authority: Authority, tmp_path: Path) -> None:
+    """A new key that the server may not read is used as soon as it may be read, with nothing else changed about it."""
+    (tmp_path / "new").mkdir()
+    new_authority = Authority(tmp_path / "new")
+    new = new_authority.issue("server")
+    pem = authority.issue("server")
+    db = tmp_path / "conversations.db"
+    options = ["--tls-cert", str(pem.cert), "--tls-key", str(pem.key)]
+    server = ServerProcess.start(db, command=command_without_power(), options=options)
+    try:
+        url = f"turntrees://{server.address}?ca_file="
+        assert await can_write(await turntree.connect(f"{url}{authority.cert}"))
+        new.key.chmod(0)
+        new.key.replace(pem.key)
+        new.cert.replace(pem.cert)
+        for _ in range(2):
+            assert await can_write(await turntree.connect(f"{url}{authority.cert}"))
+        assert log_of(db).read_text().count("Permission denied") == 1
+        pem.key.chmod(0o600)
+        assert await can_write(await turntree.connect(f"{url}{new_authority.cert}", timeout_s=IMPATIENT_S * 8))
+        server.stop()
+    finally:
+        server.kill()
 
 
 @pytest.mark.parametrize("missing", ["cert", "key", "client_ca"])

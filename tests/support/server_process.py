@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 _STARTED_WITHIN_S = 30
 _STOPPED_WITHIN_S = 30
@@ -93,6 +96,15 @@ def launch(
             text=True,
             env={**os.environ, **(environment or {})},
         )
+
+
+def command_without_power() -> list[str | Path]:
+    """The command, to be run as a user whom the modes of files bind."""
+    if os.geteuid() != 0:
+        return [COMMAND]
+    if shutil.which("setpriv") is None:
+        pytest.skip("root is bound by no mode of a file, and there is no setpriv to change that")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", COMMAND]
 
 
 def log_of(db: Path) -> Path:

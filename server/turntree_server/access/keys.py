@@ -17,6 +17,7 @@ from datetime import datetime
 from pathlib import Path
 
 import msgspec
+from turntree.errors import InvalidArgument
 from turntree.limits import invalid
 
 from turntree_server.access.caller import Caller, Role, check_namespace
@@ -75,6 +76,7 @@ class KeyRing:
         self._path = path
         self._stamp = _stamp(path)
         self._by_hash = _by_hash(read_keys(path))
+        self._failure = ""
         self.generation = 1
 
     def find(self, token: str) -> Caller | None:
@@ -90,14 +92,24 @@ class KeyRing:
     def reload(self) -> bool:
         """Read the file again if it has changed, and say whether it had.
 
+        A file that cannot be read is tried again each time, as it may become readable without a change of what it
+        holds: whoever replaced it gives it to the server a moment later.
+
         Raises:
-            InvalidArgument: FIELD_INVALID, when it cannot be read; the keys stay as they were.
+            InvalidArgument: FIELD_INVALID, when it cannot be read, once for each reason; the keys stay as they were.
         """
         stamp = _stamp(self._path)
         if stamp == self._stamp:
             return False
+        try:
+            self._by_hash = _by_hash(read_keys(self._path))
+        except InvalidArgument as error:
+            if str(error) == self._failure:
+                return False
+            self._failure = str(error)
+            raise
         self._stamp = stamp
-        self._by_hash = _by_hash(read_keys(self._path))
+        self._failure = ""
         self.generation += 1
         return True
 

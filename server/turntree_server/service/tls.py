@@ -28,6 +28,7 @@ class CertificateFiles:
         self._key = key
         self._client_ca = client_ca
         self._stamp: object = None
+        self._failure = ""
 
     def credentials(self) -> grpc.ServerCredentials:
         """What a port with TLS is opened with.
@@ -44,7 +45,11 @@ class CertificateFiles:
         return credentials
 
     def _read_if_changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """Called at each handshake; None keeps what is in use, also while files are being replaced one by one."""
+        """Called at each handshake; None keeps what is in use, also while files are being replaced one by one.
+
+        Files that cannot be used are tried again at the next one, for the reason may go without a change of what they
+        hold: whoever replaced them gives them to the server a moment later.
+        """
         stamp = self._stamp_now()
         if stamp == self._stamp:
             return None
@@ -53,10 +58,12 @@ class CertificateFiles:
             if stamp != self._stamp_now():
                 return None
         except InvalidArgument as error:
-            self._stamp = stamp
-            log.error("new certificates cannot be used, those before stay: %s", error)
+            if str(error) != self._failure:
+                self._failure = str(error)
+                log.error("new certificates cannot be used, those before stay: %s", error)
             return None
         self._stamp = stamp
+        self._failure = ""
         log.info("certificates were read again")
         return configuration
 
