@@ -59,7 +59,7 @@ from turntree_server.operations import (
     usage as usage_operations,
 )
 from turntree_server.operations.branch_counts import BranchCounts
-from turntree_server.operations.quota import NO_QUOTA, Quota, within
+from turntree_server.operations.quota import NO_QUOTA, Quota, removing, within
 from turntree_server.operations.requests import REQUEST_WINDOW_DEFAULT, once
 from turntree_server.operations.statement import BRIEF_BYTES_MAX, Context, Operation
 
@@ -74,6 +74,7 @@ _MAY_MAKE_A_SESSION = {
     branches.create_branch,
 }
 _ADDING = {*_MAY_MAKE_A_SESSION, usage_operations.record_usage}
+_MAY_REMOVE_NOTHING = {write_items.pop_item, sessions.clear_session}
 _NO_LABELS: Mapping[str, str] = {}
 _EXPIRED_AT_ONCE = 100
 _FEW_ITEMS = 32
@@ -132,6 +133,8 @@ class LocalStore(Store):
             begun = operation(context, session_id, *arguments)
             if self._quota != NO_QUOTA and operation in _ADDING:
                 begun = within(context, self._quota, session_id if operation in _MAY_MAKE_A_SESSION else None, begun)
+            elif self._quota != NO_QUOTA and operation in _MAY_REMOVE_NOTHING:
+                begun = removing(self._quota, session_id, begun)
             return once(context, request_id, session_id, call, result_type, begun)
 
         result = await self.engine.write(mutation, session_id, brief=brief)

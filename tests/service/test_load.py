@@ -16,7 +16,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from pysqlite3 import dbapi2 as sqlite3
 from turntree.errors import ErrorReason, ResourceExhausted, TurntreeError, Unavailable, exhausted
-from turntree.model import Usage
+from turntree.model import AtHead, BranchPointer, Usage
 from turntree.remote import RemoteStore
 from turntree.rpc_errors import from_status_message, to_status_message
 from turntree_server.access.load import Load
@@ -247,6 +247,27 @@ async def test_a_namespace_that_is_full(option: str, tmp_path: Path) -> None:
         process.stop()
     finally:
         process.kill()
+
+
+async def test_what_removes_nothing_does_not_grow_a_full_namespace(tmp_path: Path) -> None:
+    """Pops and clears are carried out in a full namespace as long as they remove items; others would fill it further."""
+    engine = await SqliteEngine.open(tmp_path / "conversations.db")
+    async with LocalStore(engine, quota=Quota(bytes_max=1)) as full, LocalStore(engine) as store:
+        await store.add_items("s", [user("1"), user("2"), user("3")])
+        await store.create_branch("s", AtHead(), new_branch_id="b")
+        await store.update_session("empty", labels={"a": "b"})
+        assert (await full.pop_item("s", request_id="r")).item == user("3")
+        assert (await full.pop_item("s", request_id="r")).item == user("3")
+        for session_id in ("empty", "absent"):
+            for removed in (full.pop_item(session_id), full.clear_session(session_id)):
+                with pytest.raises(ResourceExhausted, match="1 bytes"):
+                    await removed
+        for _ in range(2):
+            await store.pop_item("s")
+        with pytest.raises(ResourceExhausted):
+            await full.pop_item("s")  # while the other branch has items
+        await full.clear_session("s")
+        assert not (await store.read_items("s", branch=BranchPointer("b", 0))).items
 
 
 async def test_sessions_that_exist_grow_in_a_full_namespace(tmp_path: Path) -> None:
