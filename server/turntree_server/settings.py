@@ -19,6 +19,7 @@ REQUEST_WINDOW_H_DEFAULT = 24.0
 _REQUEST_WINDOW_H_MAX = 24.0 * 365
 GRACE_LIMIT = "a number of seconds from 0 on"
 REQUEST_WINDOW_LIMIT = f"hours above 0, at most {_REQUEST_WINDOW_H_MAX:g}"
+_HOST = re.compile(r"[^:\[\]]+|\[[^\[\]]+\]")
 _PORT = re.compile(r"[0-9]{1,5}")
 
 
@@ -70,13 +71,19 @@ class LoadLimits:
     def __post_init__(self) -> None:
         for name, least in _WHOLE.items():
             value = getattr(self, name)
-            if not least <= value < 2**31 and not (name == "bytes_max" and least <= value):
+            if not least <= value <= _NUMBER_MAX and not (name == "bytes_max" and least <= value):
                 invalid(option_of(name), value, load_limit(name))
         for name in ("rate_max", "connection_age_s", "handshake_s"):
             value = getattr(self, name)
-            if not 0 <= value < math.inf or (name == "handshake_s" and not value):
+            most = math.inf if name == "rate_max" else _SECONDS_MAX
+            if not 0 <= value <= most or value == math.inf or (name == "handshake_s" and not value):
                 invalid(option_of(name), value, load_limit(name))
 
+
+_NUMBER_MAX = 2**31 - 2
+"""What gRPC can count: with one more it ends the process at the first look at its connections."""
+_SECONDS_MAX = 2_000_000
+"""About 23 days; gRPC counts milliseconds in 31 bits."""
 
 _WHOLE = {
     "calls_max": 1,
@@ -94,8 +101,10 @@ _WHOLE = {
 def load_limit(name: str) -> str:
     """What a limit of load must be."""
     if name in _WHOLE:
-        return f"a whole number from {_WHOLE[name]} on"
-    return "a number above 0" if name == "handshake_s" else "a number from 0 on"
+        return f"a whole number from {_WHOLE[name]} on" + ("" if name == "bytes_max" else f", at most {_NUMBER_MAX}")
+    if name == "rate_max":
+        return "a number from 0 on"
+    return f"a number {'above 0' if name == 'handshake_s' else 'from 0 on'}, at most {_SECONDS_MAX}"
 
 
 def option_of(setting: str) -> str:
@@ -177,6 +186,6 @@ def read_listen(listen: str) -> tuple[str, int]:
         InvalidArgument: FIELD_INVALID.
     """
     host, _, port = listen.rpartition(":")
-    if not host or not _PORT.fullmatch(port) or int(port) > 65535:
-        invalid("--listen", listen, "HOST:PORT with a port from 0 to 65535")
+    if not _HOST.fullmatch(host) or not _PORT.fullmatch(port) or int(port) > 65535:
+        invalid("--listen", listen, "HOST:PORT with a port from 0 to 65535, and an address of IPv6 in brackets")
     return host, int(port)

@@ -250,7 +250,7 @@ async def test_a_namespace_that_is_full(option: str, tmp_path: Path) -> None:
 
 
 async def test_what_removes_nothing_does_not_grow_a_full_namespace(tmp_path: Path) -> None:
-    """Pops and clears are carried out in a full namespace as long as they remove items; others would fill it further."""
+    """Pops and clears are carried out in a full namespace where they remove items; others would fill it further."""
     engine = await SqliteEngine.open(tmp_path / "conversations.db")
     async with LocalStore(engine, quota=Quota(bytes_max=1)) as full, LocalStore(engine) as store:
         await store.add_items("s", [user("1"), user("2"), user("3")])

@@ -304,11 +304,15 @@ async def test_a_second_server_on_the_same_address(server: ServerProcess) -> Non
 
 
 @pytest.mark.parametrize(
-    "listen", ["nowhere", "127.0.0.1", ":50051", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:x", "127.0.0.1:²", ""]
+    "listen",
+    [
+        *("nowhere", "127.0.0.1", ":50051", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:x", "127.0.0.1:²", ""),
+        *("::1:0", "[::1:0", "unix:/tmp/socket:0", "[]:0"),
+    ],
 )
 def test_an_address_that_is_none(listen: str, tmp_path: Path) -> None:
     """An address that is not HOST:PORT is refused with what it must be, and no database is made."""
-    refused = run("serve", "--db", tmp_path / "conversations.db", f"--listen={listen}")
+    refused = run("serve", "--db", tmp_path / "conversations.db", f"--listen={listen}", "--insecure")
     assert_refused(refused, "--listen", "HOST:PORT with a port from 0 to 65535", code=ExitCode.USAGE)
     assert not any(tmp_path.iterdir())
 
@@ -373,6 +377,10 @@ def test_a_database_of_a_newer_turntree(server: ServerProcess) -> None:
         ("--sessions-max=many", "'many', and must be a whole number from 0 on"),
         ("--rate-max=fast", "'fast', and must be a number from 0 on"),
         ("--handshake=", "'', and must be a number above 0"),
+        ("--handshake=3000000", "and must be a number above 0, at most 2000000"),
+        ("--connection-age=1e300", "must be a number from 0 on, at most 2000000"),
+        ("--connections-max=2147483647", "must be a whole number from 1 on, at most 2147483646"),
+        ("--rate-max=inf", "must be a number from 0 on"),
     ],
 )
 def test_a_setting_out_of_its_range(option: str, words: str) -> None:
