@@ -218,6 +218,22 @@ async def test_forgotten_without_mutations(local_store: LocalStore, clock: Still
     assert await local_store.forget_old_requests() == 0
 
 
+async def test_a_clock_that_is_set_back(local_store: LocalStore, clock: StillClock) -> None:
+    """Answers from before a clock was set back are kept for a window from then on, and hold up no others after that."""
+    clock.advance(days=365)
+    for number in range(150):
+        await local_store.add_items("s", [user("ahead")], request_id=f"ahead {number}")
+    clock.advance(days=-365)
+    for number in range(150):
+        await local_store.add_items("s", [user("later")], request_id=f"later {number}")
+    assert await local_store.forget_old_requests() == 0
+    clock.advance(hours=23)
+    await local_store.add_items("s", [user("ahead")], request_id="ahead 0")
+    assert len((await local_store.read_items("s")).items) == 300
+    clock.advance(hours=2)
+    assert await local_store.forget_old_requests() == 300
+
+
 async def test_a_window_of_its_own(clock: StillClock) -> None:
     """How long a request is remembered can be set."""
     engine = await SqliteEngine.open(IN_MEMORY)

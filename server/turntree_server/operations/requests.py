@@ -10,7 +10,7 @@ import msgspec
 from turntree.errors import ErrorReason, FailedPrecondition
 from turntree.model import Popped
 
-from turntree_server.operations.statement import Context, Operation, Query
+from turntree_server.operations.statement import Context, Long, Operation, Query
 
 T = TypeVar("T")
 
@@ -18,6 +18,8 @@ REQUEST_WINDOW_DEFAULT = timedelta(hours=24)
 """How long the answer to a request is kept, at least."""
 
 _PRUNED_EVERY = 64
+_SET_BACK_MS = 60_000
+"""By how much a clock is set back before it matters."""
 
 
 def once(
@@ -83,6 +85,7 @@ def forget_old_requests(context: Context) -> Operation[int]:
 
     It takes more at a time than are written between two mutations that do this, so that they never pile up.
     """
+    yield from _take_back_to_now(context)
     forgotten = yield Query(
         """
         DELETE FROM turntree_requests WHERE id IN (
@@ -93,6 +96,23 @@ def forget_old_requests(context: Context) -> Operation[int]:
         (2 * _PRUNED_EVERY, _window_begin(context)),
     )
     return len(forgotten)
+
+
+def _take_back_to_now(context: Context) -> Operation[None]:
+    """Let the window of answers from the future, as a clock leaves that was set back, begin now.
+
+    Else they would stay until then, and so would all that came later, behind them.
+    """
+    ahead = yield Query(
+        """
+        SELECT 1 FROM (SELECT create_time FROM turntree_requests ORDER BY id LIMIT ?) AS oldest
+        WHERE create_time > ? LIMIT 1
+        """,
+        (2 * _PRUNED_EVERY, context.now_ms + _SET_BACK_MS),
+    )
+    if ahead:
+        yield Long()
+        yield Query("UPDATE turntree_requests SET create_time = ? WHERE create_time > ?", (context.now_ms,) * 2)
 
 
 def _window_begin(context: Context) -> int:
