@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import logging
 import os
 import platform
@@ -27,6 +28,8 @@ from turntree_server.options import Parser, add_serve_options, command_line, rea
 
 def main() -> None:
     """Run the command line; the exit code is 0, or an `ExitCode` with one line on stderr that says why."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr has it: a file's name may be no text
     arguments = _parser().parse_args()
     try:
         arguments.run(arguments)

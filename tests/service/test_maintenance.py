@@ -146,6 +146,15 @@ def test_a_backup_replaces_nothing_unasked(db: Path, tmp_path: Path) -> None:
     assert_refused(nowhere, f"the folder {tmp_path}/missing does not exist", code=ExitCode.CANNOT_CREATE)
 
 
+def test_names_that_are_no_text(db: Path, tmp_path: Path) -> None:
+    """A file is found and made under any name that the system allows, bytes that are no UTF-8 too."""
+    copy, again = tmp_path / os.fsdecode(b"c\xff.db"), tmp_path / os.fsdecode(b"d\xff.db")
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    commands = (("backup", copy, "--db", db), ("verify", copy), ("backup", again, "--db", copy))
+    assert [run(*command, **strict).returncode for command in commands] == [0, 0, 0]
+    assert dump(again) == dump(db)
+
+
 def test_a_copy_is_as_private_as_its_source(db: Path, tmp_path: Path) -> None:
     """A copy may be read by whoever may read the database, and nobody else."""
     db.chmod(0o600)
