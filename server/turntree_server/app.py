@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable
+from dataclasses import astuple
 from datetime import timedelta
 from functools import partial
 from typing import Self
@@ -54,6 +55,7 @@ _REFRESH_S = 1.0
 PING_MS_MIN = 1_000
 _PINGS_TOO_OFTEN_MAX = 3
 _LAST_CALLS_MS = 10_000
+_GRPC_CERTIFICATES = "PEM that gRPC can use, with keys of RSA, P-256, P-384, P-521 or Ed25519"
 
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
@@ -219,6 +221,9 @@ class Server:
             else:
                 self.port = self._grpc.add_insecure_port(self.address)
         except RuntimeError:
+            if self._tls is not None and self._is_free():
+                files = ", ".join(str(file) for file in astuple(self._tls) if file is not None)
+                invalid("--tls-cert, --tls-key, --tls-client-ca", files, _GRPC_CERTIFICATES)
             raise AddressInUse(
                 f"cannot listen on {self.address}: the address is in use or not of this machine"
             ) from None
@@ -227,6 +232,13 @@ class Server:
             failpoints.hit("listen.begin")
         await self._grpc.start()
         self._tasks = tuple(map(asyncio.create_task, (self._sweep(), self._refresh(), self._refresh_signing_keys())))
+
+    def _is_free(self) -> bool:
+        """Whether the server could listen without TLS: gRPC does not say what it is that it does not like."""
+        with contextlib.suppress(RuntimeError):
+            self._grpc.add_insecure_port(self.address)  # of a server that is not started any more
+            return True
+        return False
 
     async def stop(self) -> None:
         """Let calls in flight finish, tell watchers to resume elsewhere, then close the database."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from turntree.connect import open_store
 from turntree.errors import ErrorReason, InvalidArgument, Unavailable
 from turntree.remote import RemoteStore
 from turntree.store import Store
-from turntree_server.app import Server
+from turntree_server.app import AddressInUse, Server
 from turntree_server.settings import Settings, TlsSettings
 
 from tests.support.credentials import Authority, Pem, new_key
@@ -156,6 +158,18 @@ async def test_a_file_that_is_not_there(missing: str, authority: Authority, tmp_
     files[missing] = tmp_path / "missing.pem"
     with pytest.raises(InvalidArgument, match=r"--tls.*missing\.pem: No such file"):
         await Server.start(Settings(db=str(tmp_path / "conversations.db"), port=0, tls=TlsSettings(**files)))
+
+
+@pytest.mark.parametrize("is_free", [True, False])
+async def test_a_certificate_that_grpc_cannot_use(is_free: bool, authority: Authority, tmp_path: Path) -> None:
+    """What Python's TLS takes and gRPC's does not is named as such, and a taken address as one that is taken."""
+    pem = authority.issue("server")
+    pem.cert.write_bytes(codecs.BOM_UTF8 + pem.cert.read_bytes())
+    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as taken:
+        port = 0 if is_free else taken.sockets[0].getsockname()[1]
+        with pytest.raises(InvalidArgument if is_free else AddressInUse) as raised:
+            await Server.start(replace(settings(tmp_path, pem), port=port))
+    assert ("--tls-cert" in str(raised.value)) == is_free
 
 
 async def test_a_key_of_another_certificate(authority: Authority, tmp_path: Path) -> None:
