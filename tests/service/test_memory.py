@@ -6,22 +6,36 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 from turntree.remote import RemoteStore
+from turntree.v1 import item_pb2, session_pb2
+from turntree_server.access.caller import Role
 
+from tests.support.credentials import new_key
 from tests.support.items import large
-from tests.support.server_process import serving
+from tests.support.server_process import ServerProcess, serving
 
 READS = 5
 MESSAGES = 8
 MESSAGE_PAGES = 256
 """A message of 1 MiB, in pages of 4 KiB."""
+MIB = 1024 * 1024
+EMPTY_NATIVE = session_pb2.AddItemsRequest(natives=[item_pb2.NativeItem()]).SerializeToString()
 
 
 def page_faults(process_id: int) -> int:
     """How many pages a process has been given so far."""
     return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[7])
+
+
+def peak_kib(process_id: int) -> int:
+    """The most memory that a process has had at once."""
+    status = Path(f"/proc/{process_id}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
@@ -37,6 +51,29 @@ async def test_long_streams_use_the_same_memory(tmp_path: Path) -> None:
                 await store.read_items("s")
             faults = page_faults(server.process.pid) - before
     assert faults < READS * MESSAGES * MESSAGE_PAGES / 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read as Linux tells it")
+@pytest.mark.parametrize("is_stranger", [True, False])
+async def test_a_request_that_is_not_let_in_is_not_read(is_stranger: bool, tmp_path: Path) -> None:
+    """A message of who may not call takes its own bytes, and not those of the parts that it is made of."""
+    token = new_key(tmp_path / "keys.json", "agent", Role.READER)
+    metadata = () if is_stranger else (("authorization", f"Bearer {token}"),)
+    db = tmp_path / "conversations.db"
+    server = ServerProcess.start(db, options=["--keys-file", str(tmp_path / "keys.json")])
+    try:
+        before = peak_kib(server.process.pid)
+        message = EMPTY_NATIVE * (8 * MIB)
+        async with grpc.aio.insecure_channel(server.address, [("grpc.max_send_message_length", -1)]) as channel:
+            add_items: Any = channel.unary_unary("/turntree.v1.SessionService/AddItems")
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await add_items(message, metadata=metadata)
+        refusal = grpc.StatusCode.UNAUTHENTICATED if is_stranger else grpc.StatusCode.PERMISSION_DENIED
+        assert raised.value.code() is refusal
+        assert peak_kib(server.process.pid) - before < 10 * len(message) / 1024
+        server.stop()
+    finally:
+        server.kill()
 
 
 CYCLES = """
