@@ -142,6 +142,17 @@ def test_a_keys_file_that_is_none(content: bytes | None, tmp_path: Path) -> None
     assert_refused(refused, "--keys-file", "turntree keys create")
 
 
+@pytest.mark.parametrize("field", ["create_time", "expire_time"])
+def test_a_time_without_its_zone(field: str, tmp_path: Path) -> None:
+    """A file of keys that somebody wrote by hand, with a time that may be any of a day, is refused."""
+    file = tmp_path / "keys.json"
+    new_key(file, "agent", expires_in=timedelta(days=1))
+    content = json.loads(file.read_bytes())
+    content["keys"][0][field] = "2031-05-17T12:00:00"
+    file.write_text(json.dumps(content))
+    assert_refused(run("keys", "list", "--keys-file", file), "--keys-file", "turntree keys create")
+
+
 async def test_keys_are_rotated_while_the_server_runs(tmp_path: Path) -> None:
     """A new key is accepted and a revoked one refused without a restart, also on streams that are open already."""
     keys = tmp_path / "keys.json"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from turntree.errors import InvalidArgument
@@ -29,6 +30,8 @@ _FILE_MODE = 0o600
 _FILE_MODE_MAX = 0o640
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _NAME_LIMIT = "1 to 63 of A-Z, a-z, 0-9, '.', '-' and '_', the first a letter or digit"
+
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,8 +50,8 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hash: str
     role: Role
     namespace: str
-    create_time: datetime
-    expire_time: datetime | None = None
+    create_time: _Time
+    expire_time: _Time | None = None
 
     def __post_init__(self) -> None:
         check_key_name("--name", self.name)
