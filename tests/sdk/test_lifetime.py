@@ -259,6 +259,18 @@ def test_threads(kind: str, url: str, tmp_path: Path, opened: list[Store]) -> No
     assert len(opened) == 1
 
 
+async def test_opening_is_cancelled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A caller who gives up while an embedded database is opened leaves nothing on the console."""
+    for steps in range(4):
+        opening = asyncio.create_task(turntree.connect(f"{embedded(tmp_path)}{steps}"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+    assert not caplog.records
+
+
 NEVER_CLOSED = """
 import asyncio, sys
 from turntree.openai_agents import TurntreeSession

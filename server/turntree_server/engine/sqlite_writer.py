@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -169,17 +170,16 @@ class SqliteWriter:
 
     def _run(self) -> None:
         assert self._opened is not None
-        loop = self._opened.get_loop()
         try:
             with translated_errors():
                 connection = self._connection = self._open_connection()
                 data_version = self._prepare(connection)
         except BaseException as error:  # handed to whoever opens the engine
             self._closed = True
-            loop.call_soon_threadsafe(self._opened.set_exception, error)
+            _tell(self._opened, partial(self._opened.set_exception, error))
             return
         self._release(0)
-        loop.call_soon_threadsafe(self._opened.set_result, None)
+        _tell(self._opened, partial(self._opened.set_result, None))
         while not self._is_done():
             taken = self._take()
             carried_out = self._hold()
@@ -362,6 +362,17 @@ class SqliteWriter:
         log.error("the database could not be written: %s", error)
         if is_disk_failure(error):
             self._stop_writing(_DISK_FAILED)
+
+
+def _tell(opened: asyncio.Future[None], tell: Callable[[], None]) -> None:
+    """Tell whoever opens the engine how that went. Who was cancelled no longer waits, on a loop that may be closed."""
+    with contextlib.suppress(RuntimeError):
+        opened.get_loop().call_soon_threadsafe(_unless_done, opened, tell)
+
+
+def _unless_done(opened: asyncio.Future[None], tell: Callable[[], None]) -> None:
+    if not opened.done():
+        tell()
 
 
 def _carry_out(connection: Connection, work: _Work, *, brief: bool = False) -> None:
