@@ -26,6 +26,7 @@ ROOMS: Mapping[str, set[str]] = {
     "turntree.limits": {"turntree.errors", "turntree.model", "msgspec"},
     "turntree.store": {"turntree.model", "turntree.errors"},
     "turntree.request_ids": set(),
+    "turntree.own_process": set(),
     "turntree.retries": {"turntree.errors", "asyncio"},
     # The wire
     "turntree.v1": {"grpc", "google.protobuf", "google.api", "google.rpc"},
@@ -52,6 +53,7 @@ ROOMS: Mapping[str, set[str]] = {
         "turntree.address",
         "turntree.columns",
         "turntree.connection",
+        "turntree.own_process",
         "turntree.probe",
         "turntree.request_ids",
         "turntree.responses",
@@ -92,6 +94,7 @@ ROOMS: Mapping[str, set[str]] = {
     "turntree_server.operations": {*WORDS, "msgspec"},
     "turntree_server.engine": {
         "turntree.errors",
+        "turntree.own_process",
         "turntree_server.failpoints",
         "turntree_server.operations",
         "aiosqlite",

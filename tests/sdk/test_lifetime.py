@@ -271,6 +271,56 @@ async def test_opening_is_cancelled(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert not caplog.records
 
 
+FORKED = """
+import asyncio, os, signal, sys
+from turntree.errors import TurntreeError
+from turntree.openai_agents import TurntreeSession
+
+url, used = sys.argv[1], TurntreeSession("forked", url=sys.argv[1])
+
+async def attempt(session, text):
+    try:
+        await session.add_items([{"role": "user", "content": text}])
+        print(len(await session.get_items()), flush=True)
+    except (RuntimeError, TurntreeError) as error:
+        print(type(error).__name__, "forked" in str(error), flush=True)
+    await session.close()
+
+def child(*sessions):
+    pid = os.fork()
+    if not pid:
+        signal.alarm(20)  # it would wait for ever
+        try:
+            for session in sessions:
+                asyncio.run(attempt(session, "child"))
+        finally:
+            os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+
+child(TurntreeSession("forked", url=url))
+asyncio.run(used.get_items())
+child(used, TurntreeSession("forked", url=url))
+asyncio.run(attempt(used, "parent"))
+"""
+
+
+@pytest.mark.parametrize("kind", ["served", "file"])
+async def test_forked_processes(kind: str, server: ServerProcess, tmp_path: Path) -> None:
+    """A process that was forked before turntree was used uses it; one forked later is told so, and does no harm."""
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", FORKED, server.address if kind == "served" else embedded(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=SUBPROCESS_S_MAX,
+    )
+    second = "RuntimeError" if kind == "served" else "Unavailable"
+    assert (done.returncode, done.stdout.split("\n")) == (
+        0,
+        ["1", "RuntimeError True", f"{second} True", "2", ""],
+    ), done.stderr
+
+
 NEVER_CLOSED = """
 import asyncio, sys
 from turntree.openai_agents import TurntreeSession

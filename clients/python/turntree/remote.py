@@ -53,6 +53,7 @@ from turntree.model import (
     UsageTotal,
     Written,
 )
+from turntree.own_process import grpc_process
 from turntree.probe import what_is_wrong
 from turntree.request_ids import new_request_id
 from turntree.responses import Responses
@@ -137,6 +138,7 @@ class RemoteStore(Store):
     def _connection(self) -> Connection:
         if self._closed:
             raise stopping()
+        grpc_process().require()
         loop = asyncio.get_running_loop()
         connection = self._connections.get(loop)
         if connection is None:
@@ -697,6 +699,8 @@ class RemoteStore(Store):
 
     async def close(self) -> None:
         self._closed = True
+        if not grpc_process().is_here():
+            return
         connection = self._connections.pop(asyncio.get_running_loop(), None)
         if connection is not None:
             for call in tuple(connection.streams):

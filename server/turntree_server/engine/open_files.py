@@ -1,7 +1,8 @@
 """Which database files this process has open, so that no second SQLite library opens one of them beside ours.
 
 A process's file locks do not hold against itself. Two copies of SQLite in one process, ours and the one that comes with
-Python, would therefore not see each other's locks, and destroy the file.
+Python, would therefore not see each other's locks, and destroy the file. Nor does a process that was forked have the
+locks of the one it comes from, while its SQLite believes that it has.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from turntree.errors import ErrorReason, Unavailable
 _FDS = Path("/proc/self/fd")
 
 _lock = threading.Lock()
-_opened: Counter[str] = Counter()
+_opened: Counter[tuple[int, str]] = Counter()
+"""How often, by process and file: one that was forked sees what was open in the one it comes from."""
 
 
 def claim(path: str) -> None:
@@ -24,25 +26,33 @@ def claim(path: str) -> None:
 
     Raises:
         Unavailable: STORE_FAILED, when this process has it open already, and not through our library. This is known on
-            systems that list a process's open files, as Linux does.
+            systems that list a process's open files, as Linux does. Also when this process was forked from one that had
+            it open.
     """
     with _lock:
         real_path = os.path.realpath(path)
-        if not _opened[real_path] and _is_open(real_path):
+        ours = (os.getpid(), real_path)
+        if not _opened[ours] and any(opened == real_path for (_, opened), count in _opened.items() if count):
+            raise Unavailable(
+                ErrorReason.STORE_FAILED,
+                f"{path} is open in the process that this one was forked from: open it only after the fork, or start"
+                " the process with 'spawn'",
+            )
+        if not _opened[ours] and _is_open(real_path):
             raise Unavailable(
                 ErrorReason.STORE_FAILED,
                 f"{path} is open in this process through another SQLite library, as the Agents SDK's own sessions use:"
                 " close it there first, or serve the file from a process of its own",
             )
-        _opened[real_path] += 1
+        _opened[ours] += 1
 
 
 def release(path: str) -> None:
     """Note that an engine on a file was closed, or could not be opened."""
     with _lock:
-        real_path = os.path.realpath(path)
-        if _opened[real_path] > 0:
-            _opened[real_path] -= 1
+        ours = (os.getpid(), os.path.realpath(path))
+        if _opened[ours] > 0:
+            _opened[ours] -= 1
 
 
 def _is_open(real_path: str) -> bool:

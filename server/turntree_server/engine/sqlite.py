@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import aiosqlite
 from turntree.errors import ErrorReason, Unavailable, stopping
+from turntree.own_process import OwnProcess
 
 from turntree_server import failpoints
 from turntree_server.engine import open_files
@@ -62,6 +63,7 @@ class SqliteEngine(Engine):
         self.description = f"sqlite: {path}"
         self._check = check
         self._of_server = of_server
+        self._process = OwnProcess()
         self._lock: ServerLock | None = None
         self._listeners = Listeners()
         self._writer = SqliteWriter(self._open_writer, self._listeners, LogBound(self.path).keep)
@@ -124,6 +126,7 @@ class SqliteEngine(Engine):
 
     async def read(self, operation: OperationFactory[T], *, brief: bool = False) -> T:
         """See `Engine.read`."""
+        self._process.require()
         if self._closed:
             raise stopping()
         if not self._readers:
@@ -135,10 +138,12 @@ class SqliteEngine(Engine):
 
     async def write(self, operation: OperationFactory[T], session_id: str, *, brief: bool = False) -> T:
         """See `Engine.write`."""
+        self._process.require()
         return await self._writer.run(operation, session_id, brief=brief)
 
     def listen(self, session_id: str, listener: Listener) -> Callable[[], None]:
         """See `Engine.listen`."""
+        self._process.require()
         remove = self._listeners.add(session_id, listener)
         self._writer.wake()
         return remove
@@ -149,7 +154,7 @@ class SqliteEngine(Engine):
 
     async def close(self) -> None:
         """See `Engine.close`."""
-        if self._closed:
+        if self._closed or not self._process.is_here():  # SQLite forbids to close what was opened before a fork
             return
         self._closed = True
         await self._writer.close()

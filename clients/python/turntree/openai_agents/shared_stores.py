@@ -1,8 +1,12 @@
-"""One store for each URL and token in a process, however many sessions name it."""
+"""One store for each URL and token in a process, however many sessions name it.
+
+A process that was forked has stores of its own, and leaves those of the one it comes from alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -26,16 +30,18 @@ class _Shared:
 
 
 _lock = threading.Lock()
-_shared: dict[Address, _Shared] = {}
+_shared: dict[tuple[int, Address], _Shared] = {}
+"""By process and address."""
 
 
 async def acquire(address: Address, holder: object) -> Store:
     """The store of an address for one holder, opened by whoever comes first. Give it back with `release`."""
     with _lock:
-        shared = _shared.get(address)
+        key = (os.getpid(), address)
+        shared = _shared.get(key)
         opens = shared is None
         if shared is None:
-            shared = _shared[address] = _Shared()
+            shared = _shared[key] = _Shared()
         shared.holders.add(holder)
     if opens:
         await to_its_end(_open(address, shared))
@@ -45,13 +51,14 @@ async def acquire(address: Address, holder: object) -> Store:
 async def release(address: Address, holder: object) -> None:
     """Give back the store of an address, if the holder has it; the last one to do so closes it."""
     with _lock:
-        shared = _shared.get(address)
+        key = (os.getpid(), address)
+        shared = _shared.get(key)
         if shared is None or holder not in shared.holders:
             return
         shared.holders.discard(holder)
         if shared.holders:
             return
-        del _shared[address]
+        del _shared[key]
     await to_its_end(_close(shared))
 
 
@@ -60,9 +67,10 @@ async def _open(address: Address, shared: _Shared) -> None:
         url, token = address
         store = await open_store(url, token=token)
     except BaseException as error:
+        key = (os.getpid(), address)
         with _lock:
-            if _shared.get(address) is shared:
-                del _shared[address]
+            if _shared.get(key) is shared:
+                del _shared[key]
         shared.opened.set_exception(error)
     else:
         shared.opened.set_result(store)
