@@ -259,6 +259,38 @@ def test_threads(kind: str, url: str, tmp_path: Path, opened: list[Store]) -> No
     assert len(opened) == 1
 
 
+def test_the_opener_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """When the event loop that was opening a URL ends, whoever else waits for it opens it, and nothing is logged."""
+    opening, waiting = threading.Event(), threading.Event()
+    sessions = [TurntreeSession("s", url=embedded(tmp_path)) for _ in range(2)]
+
+    async def slow(url: str, *, token: TokenSource | None) -> Store:
+        monkeypatch.setattr(shared_stores, "open_store", open_store)
+        opening.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def begin_only() -> None:
+        task = asyncio.create_task(sessions[0].get_items())
+        await asyncio.to_thread(waiting.wait, WAIT_S_MAX)
+        assert not task.done()
+
+    async def read() -> list[Any]:
+        asyncio.get_running_loop().call_later(0.05, waiting.set)
+        items: list[Any] = await sessions[1].get_items()
+        await sessions[1].close()
+        await sessions[0].close()
+        return items
+
+    monkeypatch.setattr(shared_stores, "open_store", slow)
+    thread = threading.Thread(target=lambda: asyncio.run(begin_only()))
+    thread.start()
+    assert opening.wait(WAIT_S_MAX)
+    assert asyncio.run(asyncio.wait_for(read(), WAIT_S_MAX)) == []
+    thread.join(WAIT_S_MAX)
+    assert not caplog.records
+
+
 async def test_opening_is_cancelled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A caller who gives up while an embedded database is opened leaves nothing on the console."""
     for steps in range(4):

@@ -9,6 +9,7 @@ import asyncio
 import os
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from weakref import WeakSet
 
@@ -29,6 +30,10 @@ class _Shared:
     holders: WeakSet[object] = field(default_factory=WeakSet)
 
 
+class _GaveUp(Exception):
+    """Whoever was opening a store was stopped, as by the end of their event loop, before it was open."""
+
+
 _lock = threading.Lock()
 _shared: dict[tuple[int, Address], _Shared] = {}
 """By process and address."""
@@ -36,16 +41,18 @@ _shared: dict[tuple[int, Address], _Shared] = {}
 
 async def acquire(address: Address, holder: object) -> Store:
     """The store of an address for one holder, opened by whoever comes first. Give it back with `release`."""
-    with _lock:
-        key = (os.getpid(), address)
-        shared = _shared.get(key)
-        opens = shared is None
-        if shared is None:
-            shared = _shared[key] = _Shared()
-        shared.holders.add(holder)
-    if opens:
-        await to_its_end(_open(address, shared))
-    return await _opened(shared)
+    while True:
+        with _lock:
+            key = (os.getpid(), address)
+            shared = _shared.get(key)
+            opens = shared is None
+            if shared is None:
+                shared = _shared[key] = _Shared()
+            shared.holders.add(holder)
+        if opens:
+            await to_its_end(_open(address, shared))
+        with suppress(_GaveUp):
+            return await _opened(shared)
 
 
 async def release(address: Address, holder: object) -> None:
@@ -71,7 +78,9 @@ async def _open(address: Address, shared: _Shared) -> None:
         with _lock:
             if _shared.get(key) is shared:
                 del _shared[key]
-        shared.opened.set_exception(error)
+        shared.opened.set_exception(error if isinstance(error, Exception) else _GaveUp())
+        if not isinstance(error, Exception):
+            raise
     else:
         shared.opened.set_result(store)
 
