@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from agents.extensions.memory import AdvancedSQLiteSession
-from agents.memory import Session
+from agents.memory import Session, SessionABC
 from turntree.openai_agents import TurntreeSession
 
 METHODS = sorted(
@@ -62,7 +62,8 @@ def test_coroutines(name: str) -> None:
 
 
 async def test_session_protocol(tmp_path: Path) -> None:
-    """A TurntreeSession is a Session of the SDK, with the id and the settings that it was given."""
+    """A TurntreeSession is a Session of the SDK, as its wrappers ask for one, with the id and settings it was given."""
     async with TurntreeSession("s", url=f"sqlite:///{tmp_path}/t.db", session_settings={"limit": 7}) as session:
         assert isinstance(session, Session)
+        assert isinstance(session, SessionABC)
         assert (session.session_id, session.session_settings and session.session_settings.limit) == ("s", 7)

@@ -174,7 +174,7 @@ async def test_human_in_the_loop(open_session: OpenSession, approved: bool) -> N
     assert heard(model) == whole[:-1]
     output: Any = (await second.get_items())[4]
     assert (output["output"] == "/tmp/x is gone") is approved
-    usage_of_turns: Any = await second.get_turn_usage()
+    usage_of_turns = await second.get_turn_usage()
     assert [turn["user_turn_number"] for turn in usage_of_turns] == [2]
 
 
@@ -190,7 +190,7 @@ async def test_usage_of_each_turn(session: TurntreeSession) -> None:
     agent = Agent("Assistant", model=model, tools=[look_up])
     for question in ("q1", "q2"):
         await session.store_run_usage(await Runner.run(agent, question, session=session))
-    turns: Any = await session.get_turn_usage()
+    turns = await session.get_turn_usage()
     assert [(turn["user_turn_number"], turn["requests"], turn["input_tokens"]) for turn in turns] == [
         (1, 1, 10),
         (2, 2, 50),
@@ -222,8 +222,8 @@ async def test_branches_in_mid_conversation(session: TurntreeSession) -> None:
     await session.switch_to_branch("other")
     assert await ask("r3") == ["q1", "a1", "r2", "b2", "r3"]
     assert outline(await session.get_items(branch_id="main")) == ["q1", "a1", "q2", "a2", "q3", "a3"]
-    main_usage: Any = await session.get_turn_usage(branch_id="main")
-    other_usage: Any = await session.get_turn_usage(branch_id="other")
+    main_usage = await session.get_turn_usage(branch_id="main")
+    other_usage = await session.get_turn_usage(branch_id="other")
     assert [turn["user_turn_number"] for turn in main_usage] == [1, 2, 3]
     assert [turn["user_turn_number"] for turn in other_usage] == [2, 3]
 

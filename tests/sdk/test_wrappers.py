@@ -54,9 +54,9 @@ def compacting(
     )
 
 
-def encrypted(session: object, *, ttl_s: int = 600) -> EncryptedSession:
+def encrypted(session: SessionABC, *, ttl_s: int = 600) -> EncryptedSession:
     """A session that encrypts what another one keeps."""
-    return EncryptedSession("encrypted", cast(SessionABC, session), KEY, ttl=ttl_s)
+    return EncryptedSession("encrypted", session, KEY, ttl=ttl_s)
 
 
 def at_four(context: dict[str, Any]) -> bool:
@@ -75,7 +75,7 @@ async def test_encrypted_run(session: TurntreeSession, url: str, session_id: str
         await Runner.run(Agent("Assistant", model=model), question, session=wrapped)
     assert heard(model) == ["the secret q1", "a1", "the secret q2"]
     assert outline(await wrapped.get_items()) == ["the secret q1", "a1", "the secret q2", "a2"]
-    assert await EncryptedSession("encrypted", cast(SessionABC, session), "another key").get_items() == []
+    assert await EncryptedSession("encrypted", session, "another key").get_items() == []
     async with await turntree.connect(url) as store:
         stored = (await store.read_items(session_id)).items
     assert [json.loads(item)["__enc__"] for item in stored] == [1, 1, 1, 1]

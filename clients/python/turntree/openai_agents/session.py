@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import replace
 from functools import partial
 from operator import add
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 from agents.items import TResponseInputItem
+from agents.memory.session import SessionABC
 from agents.memory.session_settings import SessionSettings, coerce_session_settings, resolve_session_limit
 from agents.result import RunResultBase
 
@@ -50,7 +51,7 @@ URL_DEFAULT = "localhost:50051"
 _NO_LABELS: Mapping[str, str] = {}
 
 
-class TurntreeSession:
+class TurntreeSession(SessionABC):
     """A session of the OpenAI Agents SDK, with branches, usage and queries, in a turntree store.
 
     It has every public method of `agents.extensions.memory.AdvancedSQLiteSession`, with the same names, parameters,
@@ -510,6 +511,19 @@ class TurntreeSession:
             return None
         total = await (await self._store()).get_session_usage(self.session_id, branch_id=branch_id or None)
         return shapes.usage_total(total)
+
+    @overload
+    async def get_turn_usage(
+        self, user_turn_number: None = None, branch_id: str | None = None
+    ) -> list[dict[str, Any]]: ...
+
+    @overload
+    async def get_turn_usage(self, user_turn_number: int, branch_id: str | None = None) -> dict[str, Any]: ...
+
+    @overload
+    async def get_turn_usage(
+        self, user_turn_number: int | None = None, branch_id: str | None = None
+    ) -> list[dict[str, Any]] | dict[str, Any]: ...
 
     async def get_turn_usage(
         self, user_turn_number: int | None = None, branch_id: str | None = None
