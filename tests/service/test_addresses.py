@@ -11,6 +11,8 @@ from turntree.address import Address, TlsFiles, parse_address
 from turntree.connect import open_store
 from turntree.errors import ErrorReason, InvalidArgument
 
+from tests.support.items import user
+
 ADDRESSES: dict[str, list[dict[str, Any]]] = json.loads(
     (Path(__file__).parents[2] / "clients" / "addresses.json").read_text()
 )
@@ -34,3 +36,19 @@ async def test_no_address(case: dict[str, str]) -> None:
     assert (raised.value.facts["field"], raised.value.facts["value"]) == ("url", case["shown"])
     assert raised.value.facts["limit"]
     assert "hunter2" not in str(raised.value)
+
+
+async def test_one_slash_too_many(tmp_path: Path) -> None:
+    """An absolute path behind `sqlite:////` begins with two slashes; the file opens, also when it exists already."""
+    for session_id in ("new", "existing"):
+        store = await open_store(f"sqlite:////{tmp_path}/conversations.db")
+        await store.add_items(session_id, [user("q1")])
+        await store.close()
+
+
+async def test_a_url_that_is_no_text(tmp_path: Path) -> None:
+    """What is no text, as a path, is refused as a URL that is none."""
+    url: Any = tmp_path / "conversations.db"
+    with pytest.raises(InvalidArgument, match="text") as raised:
+        await open_store(url)
+    assert (raised.value.facts["field"], raised.value.facts["value"]) == ("url", type(url).__name__)

@@ -72,6 +72,8 @@ async def open_store(
 ) -> Store:
     """Open the store that a URL names, as `connect` does, without waiting for a server."""
     check(call_timeout_s=call_timeout_s, retry_for_s=retry_for_s)
+    if not isinstance(url, str):
+        invalid("url", type(url).__name__, "text")
     scheme, separator, _ = url.partition("://")
     if not separator or scheme in ("turntree", "turntrees"):
         address = parse_address(url)

@@ -105,7 +105,7 @@ def let_signals_in(*progress: int) -> None:
 
 
 def _open(path: str, mode: str) -> Connection:
-    uri = f"file:{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"
+    uri = f"file://{quote(os.fsencode(os.path.abspath(path)))}?mode={mode}"
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
 
 
