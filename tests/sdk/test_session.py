@@ -46,6 +46,19 @@ async def test_whole_exchanges_beside_what_is_not_json(store: LocalStore, path: 
     assert await session.get_items(4, whole_exchanges=True) == EXCHANGE[1:]
 
 
+async def test_streams_without_what_is_not_json(store: LocalStore, path: Path) -> None:
+    """Streamed turns and watched changes leave out what is not JSON, as `get_items` does, and what describes it."""
+    session = TurntreeSession("s", store=store)
+    await session.add_items([EXCHANGE[0], {"role": "assistant", "content": "spoilt"}, *EXCHANGE[1:]])
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("UPDATE agent_messages SET message_data = '{spoilt' WHERE message_data LIKE '%spoilt%'")
+    types = ["user", "function_call", "function_call_output", "assistant"]
+    (turn,) = [turn async for turn in session.stream_turns()]
+    assert (turn.items, turn.types, turn.tool_names) == (EXCHANGE, types, [None, "look", None, None])
+    change = await anext(session.watch())
+    assert (change.items, change.types, change.turns) == (EXCHANGE, types, [1] * 4)
+
+
 @pytest.mark.parametrize("turn", ["a", None, 1.5])
 async def test_a_turn_that_is_no_number(store: LocalStore, turn: Any) -> None:
     """Where the SDK's class raises ValueError for a turn that cannot be, so does this one, and names the field."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -84,11 +84,12 @@ def decode_all(payloads: Iterable[bytes]) -> list[TResponseInputItem]:
 
 def change(delta: ItemsDelta) -> Change:
     """A change from a delta with metadata."""
+    items, described = _decode_described(delta.items, delta.metadata)
     return Change(
         delta.kind,
-        [decode(payload) for payload in delta.items],
-        [metadata.type for metadata in delta.metadata],
-        [metadata.turn for metadata in delta.metadata],
+        items,
+        [metadata.type for metadata in described],
+        [metadata.turn for metadata in described],
         delta.branch.branch_id,
         delta.cursor,
     )
@@ -96,13 +97,23 @@ def change(delta: ItemsDelta) -> Change:
 
 def streamed_turn(turn: Turn) -> StreamedTurn:
     """A turn with its items decoded."""
+    items, described = _decode_described(turn.items, turn.metadata)
     return StreamedTurn(
         turn.turn,
-        [decode(payload) for payload in turn.items],
-        [metadata.type for metadata in turn.metadata],
-        [metadata.tool_name for metadata in turn.metadata],
+        items,
+        [metadata.type for metadata in described],
+        [metadata.tool_name for metadata in described],
         turn.create_time,
     )
+
+
+def _decode_described(
+    payloads: Sequence[bytes], metadata: Sequence[ItemMetadata]
+) -> tuple[list[TResponseInputItem], list[ItemMetadata]]:
+    """Items with what describes them, without those that are not JSON."""
+    items = [decode(payload) for payload in payloads]
+    described = [described for item, described in zip(items, metadata, strict=True) if item is not NOT_JSON]
+    return [item for item in items if item is not NOT_JSON], described
 
 
 @lru_cache(maxsize=1024)  # turns written together share their second
