@@ -155,3 +155,37 @@ async def test_branch_names_that_are_refused(pair: Pair, branch_id: str) -> None
     for leave in (pair.turntree.switch_to_branch, pair.turntree.delete_branch):
         with pytest.raises(ValueError, match="does not exist"):
             await leave(branch_id)
+
+
+async def test_texts_that_cannot_be_searched_for(pair: Pair) -> None:
+    """A text to search for that is no Unicode, or longer than 64 KiB, is refused; the items may hold such text."""
+    await pair.ask("add_items", [user("one \ud800")])
+    for text in ("\ud800", "x" * 65_537):
+        for search in (pair.turntree.find_turns_by_content, pair.turntree.create_branch_from_content):
+            with pytest.raises(InvalidArgument, match="content"):
+                await search(text)
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, 2**63])
+async def test_usage_that_is_no_count(pair: Pair, count: float, caplog: pytest.LogCaptureFixture) -> None:
+    """Usage with a count that is negative or no whole number in 64 bits is not recorded, and the log says so."""
+    await pair.ask("add_items", [user("one")])
+    usage = SimpleNamespace(requests=1, input_tokens=count, output_tokens=1, total_tokens=1)
+    await pair.turntree.store_run_usage(SimpleNamespace(context_wrapper=SimpleNamespace(usage=usage)))  # type: ignore[arg-type]
+    assert await pair.turntree.get_turn_usage(1) == {}
+    assert "input_tokens" in caplog.text
+
+
+async def test_content_that_no_text_can_be_in(pair: Pair) -> None:
+    """Content that is neither text nor parts is passed over by a search, which the SDK's class gives up."""
+    await pair.ask("add_items", [user("one"), user(None)])
+    assert [row["turn"] for row in await pair.turntree.find_turns_by_content("n")] == [1]
+
+
+@pytest.mark.parametrize(
+    "part", [{"type": []}, {"type": {}}, {"type": "\ud800"}, {"type": "function_call", "name": "\ud800"}]
+)
+async def test_types_that_the_sdk_refuses(pair: Pair, part: Any) -> None:
+    """An item whose type or tool the SDK's class cannot note is kept as it is."""
+    await pair.turntree.add_items([user("one"), part])
+    assert await pair.turntree.get_items() == [user("one"), part]
