@@ -91,12 +91,14 @@ ROOMS: Mapping[str, set[str]] = {
     },
     # The server, from the inside out
     "turntree_server.failpoints": {"turntree.limits", "threading"},
+    "turntree_server.outcomes": {"asyncio"},
     "turntree_server.operations": {*WORDS, "msgspec"},
     "turntree_server.engine": {
         "turntree.errors",
         "turntree.own_process",
         "turntree_server.failpoints",
         "turntree_server.operations",
+        "turntree_server.outcomes",
         "aiosqlite",
         "asyncio",
         "pysqlite3",
@@ -110,7 +112,15 @@ ROOMS: Mapping[str, set[str]] = {
         "turntree_server.operations",
         "asyncio",
     },
-    "turntree_server.access": {"turntree.errors", "turntree.limits", "asyncio", "jwt", "msgspec", "threading"},
+    "turntree_server.access": {
+        "turntree.errors",
+        "turntree.limits",
+        "turntree_server.outcomes",
+        "asyncio",
+        "jwt",
+        "msgspec",
+        "threading",
+    },
     "turntree_server.namespaces": {
         "turntree.errors",
         "turntree_server.access.caller",

@@ -10,7 +10,6 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from http.client import HTTPException
 from itertools import chain
 from pathlib import Path
@@ -21,6 +20,7 @@ import jwt
 from turntree.limits import invalid
 
 from turntree_server.access.caller import Caller, Role, check_namespace
+from turntree_server.outcomes import carry_out
 
 ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 SYMMETRIC = ("HS256", "HS384", "HS512")
@@ -202,20 +202,7 @@ async def _on_a_thread_of_its_own(fetch: Callable[[], bytes]) -> bytes:
     Nobody waits for its thread: one of the event loop's own threads would keep the process from ending.
     """
     fetched: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def tell(set_outcome: Callable[[], None]) -> None:
-        if not fetched.done():
-            set_outcome()
-
-    def run() -> None:
-        try:
-            set_outcome = partial(fetched.set_result, fetch())
-        except BaseException as error:  # raised where it is waited for
-            set_outcome = partial(fetched.set_exception, error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed
-            fetched.get_loop().call_soon_threadsafe(tell, set_outcome)
-
-    threading.Thread(target=run, name="turntree-jwks", daemon=True).start()
+    threading.Thread(target=carry_out, args=(fetched, fetch), name="turntree-jwks", daemon=True).start()
     return await fetched
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import threading
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from turntree_server.engine.sqlite_driver import (
 from turntree_server.engine.sqlite_writer import SqliteWriter
 from turntree_server.operations.adopt import adopt_plain_session, plain_sessions
 from turntree_server.operations.statement import Operation, OperationFactory
+from turntree_server.outcomes import carry_out
 
 T = TypeVar("T")
 
@@ -291,21 +291,9 @@ def _connect_reader(path: str) -> Any:
 
 
 def _read_for(result: asyncio.Future[T], connection: Connection, operation: OperationFactory[T]) -> None:
-    """Read, and tell who waits. Who was cancelled no longer does, and their event loop may be closed by now."""
-    tell: Callable[[], None]
-    if result.cancelled():  # before it began
-        return
-    try:
-        tell = partial(result.set_result, _read(connection, operation))
-    except BaseException as error:  # raised where the read is waited for
-        tell = partial(result.set_exception, error)
-    with contextlib.suppress(RuntimeError):
-        result.get_loop().call_soon_threadsafe(_unless_done, result, tell)
-
-
-def _unless_done(result: asyncio.Future[T], tell: Callable[[], None]) -> None:
-    if not result.done():
-        tell()
+    """Read, unless nobody waits for it any more."""
+    if not result.cancelled():
+        carry_out(result, partial(_read, connection, operation))
 
 
 def _read(connection: Connection, operation: OperationFactory[T], *, brief: bool = False) -> T:

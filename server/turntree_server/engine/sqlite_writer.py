@@ -26,6 +26,7 @@ from turntree_server.engine.sqlite_driver import (
     translated_errors,
 )
 from turntree_server.operations.statement import OperationFactory
+from turntree_server.outcomes import tell
 
 T = TypeVar("T")
 
@@ -176,10 +177,10 @@ class SqliteWriter:
                 data_version = self._prepare(connection)
         except BaseException as error:  # handed to whoever opens the engine
             self._closed = True
-            _tell(self._opened, partial(self._opened.set_exception, error))
+            tell(self._opened, partial(self._opened.set_exception, error))
             return
         self._release(0)
-        _tell(self._opened, partial(self._opened.set_result, None))
+        tell(self._opened, partial(self._opened.set_result, None))
         while not self._is_done():
             taken = self._take()
             carried_out = self._hold()
@@ -362,17 +363,6 @@ class SqliteWriter:
         log.error("the database could not be written: %s", error)
         if is_disk_failure(error):
             self._stop_writing(_DISK_FAILED)
-
-
-def _tell(opened: asyncio.Future[None], tell: Callable[[], None]) -> None:
-    """Tell whoever opens the engine how that went. Who was cancelled no longer waits, on a loop that may be closed."""
-    with contextlib.suppress(RuntimeError):
-        opened.get_loop().call_soon_threadsafe(_unless_done, opened, tell)
-
-
-def _unless_done(opened: asyncio.Future[None], tell: Callable[[], None]) -> None:
-    if not opened.done():
-        tell()
 
 
 def _carry_out(connection: Connection, work: _Work, *, brief: bool = False) -> None:
