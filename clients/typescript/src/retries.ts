@@ -102,7 +102,7 @@ export class Retries {
     this.#backoff.reset();
   }
 
-  /** From now on, go on for ever. */
+  /** From now on, go on for ever, and take nothing from the budget for it. */
   persist(): void {
     this.#forMs = Infinity;
   }
@@ -123,7 +123,7 @@ export class Retries {
     const askedMs = (error.retryAfterMs ?? 0) * (1 + Math.random() / 2);
     const delayMs = Math.max(this.#backoff.next(), askedMs);
     if (now + delayMs >= (isExpired ? this.#lastTry : this.#end(now))) throw error;
-    if (!isExpired && !this.#budget.spend() && this.#forMs !== Infinity) throw error;
+    if (!isExpired && this.#forMs !== Infinity && !this.#budget.spend()) throw error;
     await sleep(delayMs, undefined, { signal });
   }
 

@@ -68,6 +68,14 @@ describe("retries", () => {
     }
   });
 
+  test("of a stream without an end take nothing from what the calls may try", async () => {
+    const budget = new RetryBudget(() => 0);
+    const watching = new Retries(budget, 1000, 1);
+    watching.persist();
+    for (let count = 0; count < 120; count += 1) await watching.pause(BUSY, NEVER);
+    assert(budget.spend());
+  });
+
   test("are made of an expired token once, when there is a fresh one", async () => {
     const expired = new TurntreeError("UNAUTHENTICATED", ErrorReason.CREDENTIAL_INVALID, "expired");
     const retries = new Retries(new RetryBudget(), 1000, 1, Infinity, true);
