@@ -14,6 +14,9 @@ const TIMEOUT_MS_DEFAULT = 30_000;
 const DELAY_MS_MAX = 1_000;
 const STREAM_DELAY_MS_MAX = 2_000;
 
+/** The most that gRPC's header for it holds, which has eight digits. */
+const ALONE_TIMEOUT_MS_MAX = 99_999_999;
+
 /** How a client behaves. */
 export interface ClientOptions {
   /** Who the client is; by default the environment's `TURNTREE_TOKEN`, if there is one. */
@@ -104,7 +107,7 @@ export class Calls {
       if (!(cause instanceof NotCarried)) throw cause;
     }
     const headers = await this.#authorization(deadline - performance.now(), signal);
-    const timeoutMs = Math.max(1, Math.ceil(deadline - performance.now()));
+    const timeoutMs = Math.min(Math.max(1, Math.ceil(deadline - performance.now())), ALONE_TIMEOUT_MS_MAX);
     return (await this.#transport.unary(method, signal, timeoutMs, headers, message)).message;
   }
 

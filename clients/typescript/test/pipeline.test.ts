@@ -46,6 +46,15 @@ test("every unary call is carried, and its reply", () => {
 });
 
 describe("calls", () => {
+  test("that may take for ever are carried, and so are those that go by themselves", async () => {
+    server.script();
+    await using client = new TurntreeClient(server.address, { timeoutMs: Infinity });
+    for (const text of ["small", "x".repeat(1024 * 1024)]) {
+      await client.addItems({ sessionId: "s", items: [message("user", text)] });
+    }
+    assert.equal(server.unary, 1);
+  });
+
   test("that are asked for together travel together, at most 64 of them, all on one stream", async () => {
     server.script();
     await using client = new TurntreeClient(server.address);
