@@ -191,6 +191,17 @@ describe("the history", () => {
     assert.equal(await session.getSessionId(), "newest");
   });
 
+  test("is what was given when a change was asked for, whatever becomes of it afterwards", async () => {
+    const session = open("snapshot");
+    const items = [user("one")];
+    const added = session.addItems(items);
+    items.push(user("two"));
+    const addedAgain = session.addItems(items);
+    items.length = 0;
+    await Promise.all([added, addedAgain]);
+    assert.deepEqual(await gists(session), ["one", "one", "two"]);
+  });
+
   test("of calls that are made at once is in their order", async () => {
     const session = open("order");
     await Promise.all(Array.from({ length: 20 }, (_, number) => session.addItems([user(String(number))])));

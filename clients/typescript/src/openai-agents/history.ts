@@ -1,7 +1,7 @@
 import type { AgentInputItem } from "@openai/agents";
 import { DeltaKind } from "../gen/turntree/v1/item_pb.js";
 import type { SessionHandle } from "../session-handle.js";
-import { decode, decodeAll, encodeAll } from "./codec.js";
+import { decode, decodeAll, type Encoded, encodeAll } from "./codec.js";
 import { DIALECT } from "./convert/index.js";
 
 /** The newest items of a branch, undefined where one is not JSON, and the cursor that names what the branch was then. */
@@ -49,12 +49,8 @@ export async function read(session: SessionHandle, query: ItemsQuery = {}): Prom
 }
 
 /** Append items to the current branch, all or none. */
-export async function append(
-  session: SessionHandle,
-  items: readonly AgentInputItem[],
-  requestId?: string,
-): Promise<void> {
-  await session.addItems({ ...encodeAll(items), ...(requestId !== undefined && { requestId }) });
+export async function append(session: SessionHandle, items: Encoded, requestId?: string): Promise<void> {
+  await session.addItems({ ...items, ...(requestId !== undefined && { requestId }) });
 }
 
 /** Remove and return the newest item of the current branch; undefined when it is empty. */

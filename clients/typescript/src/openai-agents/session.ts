@@ -12,6 +12,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { TurntreeClient } from "../client.js";
 import { invalid } from "../errors.js";
 import type { SessionHandle } from "../session-handle.js";
+import { encodeAll } from "./codec.js";
 import { append, type ItemsQuery, pop, read, replace } from "./history.js";
 import { Queries } from "./queries.js";
 import type { Token } from "../token.js";
@@ -112,10 +113,11 @@ export class TurntreeSession
     return items.filter((item) => item !== undefined);
   }
 
-  /** Append items to the current branch, all or none. */
+  /** Append items to the current branch, all or none, as they are now: they are the caller's again at once. */
   async addItems(items: AgentInputItem[]): Promise<void> {
     if (items.length === 0) return;
-    await this.#change(() => append(this.#session, items));
+    const encoded = encodeAll(items);
+    await this.#change(() => append(this.#session, encoded));
   }
 
   /** Remove and return the newest item of the current branch; undefined when it is empty. */

@@ -5,7 +5,7 @@ import type { TurntreeClient } from "../client.js";
 import { invalid, TurntreeError } from "../errors.js";
 import { ErrorReason } from "../gen/turntree/v1/error_reason_pb.js";
 import type { SessionHandle } from "../session-handle.js";
-import { roundTrip } from "./codec.js";
+import { encodeAll, roundTrip } from "./codec.js";
 import { append, read, replace, type Snapshot } from "./history.js";
 
 const TRIES_MAX = 10;
@@ -36,7 +36,7 @@ export async function applyTransaction(
   await client.updateSession({ sessionId, removeLabels, requestId: `${requestId} begins` });
   try {
     if (transaction.type === "append_items") {
-      if (transaction.items.length > 0) await append(session, transaction.items, requestId);
+      if (transaction.items.length > 0) await append(session, encodeAll(transaction.items), requestId);
     } else {
       await replaceSuffix(session, transaction.expectedSuffix, transaction.replacement, requestId);
     }
