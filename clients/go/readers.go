@@ -53,11 +53,12 @@ func newsOf(before, after []byte) news {
 
 type watcher struct {
 	next    *turntreepb.WatchRequest
+	begun   bool
 	resumed bool
 }
 
 func (w *watcher) request() *turntreepb.WatchRequest { return w.next }
-func (w *watcher) resume()                           { w.resumed = w.next.Branch != nil && w.next.Cursor != nil }
+func (w *watcher) resume()                           { w.resumed = w.begun }
 func (w *watcher) isComplete() bool                  { return false }
 func (w *watcher) isEndless() bool                   { return true }
 
@@ -65,7 +66,8 @@ func (w *watcher) take(response *turntreepb.WatchResponse) news {
 	delta := response.GetDelta()
 	unchanged := delta.GetKind() == turntreepb.DeltaKind_DELTA_KIND_UNCHANGED && proto.Equal(delta.GetBranch(), w.next.Branch)
 	isRepeated := w.resumed && unchanged
-	w.next.Cursor, w.next.Branch, w.resumed = delta.GetCursor(), delta.GetBranch(), false
+	w.next.Cursor, w.next.Branch = delta.GetCursor(), delta.GetBranch()
+	w.begun, w.resumed = true, false
 	if isRepeated {
 		return isKnown
 	}

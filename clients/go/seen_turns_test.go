@@ -96,6 +96,12 @@ func TestWatcher(t *testing.T) {
 	if !slices.Equal(kinds, []news{isNews, isKnown, isNews, isNews}) {
 		t.Errorf("%v", kinds)
 	}
+	begun := unchanged("b").GetDelta()
+	watching = &watcher{next: &turntreepb.WatchRequest{Cursor: begun.GetCursor(), Branch: begun.GetBranch()}}
+	watching.resume()
+	if kind := watching.take(unchanged("b")); kind != isNews {
+		t.Errorf("a watch that begins after a try in vain says nothing: %v", kind)
+	}
 }
 
 // Until all that was seen has come again, the cursor stays the one that says what the reader has.

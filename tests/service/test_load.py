@@ -165,7 +165,7 @@ async def test_a_client_that_may_not_wait_so_long_is_told(tmp_path: Path) -> Non
 
 async def test_watches_have_a_limit(tmp_path: Path) -> None:
     """One watch more than a credential may have is refused, and there is room again when one ends."""
-    async with serving(tmp_path, watches_max=2) as server, RemoteStore(server.address) as store:
+    async with serving(tmp_path, watches_max=2) as server, RemoteStore(server.address, retry_for_s=0) as store:
         watches = [store.watch("s") for _ in range(3)]
         async with asyncio.timeout(WITHIN_S), ended(watches[1]):
             async with ended(watches[0]):

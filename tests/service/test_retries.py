@@ -295,6 +295,19 @@ async def test_a_watch_goes_on_for_ever(server: ServerProcess) -> None:
         assert [delta.kind for delta in await asyncio.gather(*news)] == [DeltaKind.APPENDED] * 50
 
 
+async def test_a_watch_begins_while_the_server_is_away(server: ServerProcess) -> None:
+    """Watches that are asked for while the server restarts begin when it is back, and say so: from a cursor, too."""
+    async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as store:
+        await store.add_items("s", [user("1")])
+        known = await store.get_items("s")
+        server.kill()
+        begun = asyncio.ensure_future(anext(store.watch("s")))
+        going_on = asyncio.ensure_future(anext(store.watch("s", branch=known.branch, cursor=known.cursor)))
+        await asyncio.to_thread(server.start_again)
+        assert (await begun).kind is DeltaKind.REPLACED
+        assert (await going_on).kind is DeltaKind.UNCHANGED
+
+
 async def test_a_token_is_asked_for_once_a_stream(tmp_path: Path) -> None:
     """Callers who wait for a stream do not each ask for a token: the function is called once for the stream."""
     key = new_key(tmp_path / "keys.json", "k")

@@ -266,7 +266,7 @@ class RemoteStore(Store):
         check(session_id=session_id, branch=branch, cursor=cursor)
         check(include_metadata=include_metadata, native_dialect=native_dialect)
         resumption = self._resumption()
-        resumed = False
+        begun = resumed = False
         while True:
             request = wire.request(
                 session_pb2.WatchRequest,
@@ -284,14 +284,14 @@ class RemoteStore(Store):
                         resumption.persist()
                         delta = wire.read_delta(response.delta)
                         is_news = not resumed or delta.kind is not DeltaKind.UNCHANGED or delta.branch != branch
-                        branch, cursor, resumed = delta.branch, delta.cursor, False
+                        branch, cursor, begun, resumed = delta.branch, delta.cursor, True, False
                         if is_news:
                             yield delta
             except RESUMABLE as error:
-                if self._closed or cursor is None:
+                if self._closed:
                     raise
                 lost = error
-            resumed = True
+            resumed = begun
             await resumption.pause(lost)
 
     async def pop_item(

@@ -42,7 +42,7 @@ impl Client {
     /// reports no change twice. It fails when the server refuses it.
     pub fn watch(&self, request: WatchRequest) -> Responses<WatchResponse> {
         let send = |channel: Channel, request| async move { stub!(SessionServiceClient, channel).watch(request).await };
-        self.resuming(Watcher { request, resumed: false }, send)
+        self.resuming(Watcher { request, begun: false, resumed: false }, send)
     }
 
     /// Reads a stream to its end, and asks for the rest of it when it is cut.
@@ -182,6 +182,7 @@ impl Reader for TurnsReader {
 
 struct Watcher {
     request: WatchRequest,
+    begun: bool,
     resumed: bool,
 }
 
@@ -200,11 +201,36 @@ impl Reader for Watcher {
         let is_known = self.resumed && delta.kind() == DeltaKind::Unchanged && delta.branch == self.request.branch;
         self.request.cursor = Some(delta.cursor.clone());
         self.request.branch.clone_from(&delta.branch);
+        self.begun = true;
         self.resumed = false;
         if is_known { Taken::Known } else { Taken::News(response) }
     }
 
     fn resume(&mut self) {
-        self.resumed = self.request.branch.is_some() && self.request.cursor.is_some();
+        self.resumed = self.begun;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unchanged(branch: &BranchPointer) -> WatchResponse {
+        let kind = DeltaKind::Unchanged.into();
+        let delta = ItemsDelta { kind, cursor: b"c".to_vec(), branch: Some(branch.clone()), ..ItemsDelta::default() };
+        WatchResponse { delta: Some(delta) }
+    }
+
+    /// A watch that goes on leaves out that nothing has changed; one that begins says so, also after tries in vain.
+    #[test]
+    fn nothing_new() {
+        let branch = BranchPointer { branch_id: "main".to_owned(), generation: Some(1) };
+        let cursor = Some(b"c".to_vec());
+        let request = WatchRequest { branch: Some(branch.clone()), cursor, ..WatchRequest::default() };
+        let mut watching = Watcher { request, begun: false, resumed: false };
+        watching.resume();
+        assert!(matches!(watching.take(unchanged(&branch)), Taken::News(_)));
+        watching.resume();
+        assert!(matches!(watching.take(unchanged(&branch)), Taken::Known));
     }
 }

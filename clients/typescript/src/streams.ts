@@ -86,6 +86,7 @@ export async function* watch(
   retries: Retries,
 ): AsyncGenerator<WatchResponse> {
   let place = placeOf(request);
+  let isBegun = false;
   let isResumed = false;
   for (;;) {
     let cut: TurntreeError;
@@ -97,6 +98,7 @@ export async function* watch(
         retries.persist();
         const isNews = !isResumed || delta.kind !== DeltaKind.UNCHANGED || !isSame(delta.branch, place.branch);
         place = placeOf(delta);
+        isBegun = true;
         isResumed = false;
         if (isNews) yield response;
       }
@@ -105,7 +107,7 @@ export async function* watch(
       cut = lost(error);
     }
     await retries.pause(cut, signal);
-    isResumed = true;
+    isResumed = isBegun;
   }
 }
 

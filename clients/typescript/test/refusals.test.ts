@@ -28,6 +28,7 @@ let streams: (Delta | ConnectError)[][] = [];
 
 interface Delta {
   kind: DeltaKind;
+  branch?: { branchId: string; generation: bigint };
   cursor?: Uint8Array;
   items?: Uint8Array[];
   more?: boolean;
@@ -186,6 +187,19 @@ test("a watch that goes on says what changed and nothing else, however long the 
   assert.equal((await next(changes)).delta?.kind, DeltaKind.REPLACED);
   const { delta } = await next(changes);
   assert.deepEqual([delta?.kind, contents(delta?.items)], [DeltaKind.APPENDED, ["news"]]);
+  client.close();
+});
+
+test("a watch from a cursor says at first that nothing is new, also when the server was away at first", async () => {
+  const branch = { branchId: "main", generation: 1n };
+  const unchanged = { kind: DeltaKind.UNCHANGED, cursor: Uint8Array.of(1), branch };
+  streams = [[refusal(Code.Unavailable, "ERROR_REASON_SERVER_STOPPING")], [unchanged]];
+  const client = new TurntreeClient(address);
+  const changes = client.watch(
+    { sessionId: "s", branch, cursor: unchanged.cursor },
+    { signal: AbortSignal.timeout(5_000) },
+  );
+  assert.equal((await next(changes)).delta?.kind, DeltaKind.UNCHANGED);
   client.close();
 });
 

@@ -96,6 +96,7 @@ abstract class StreamReader<Q, A> {
 
   static final class Watch extends StreamReader<WatchRequest, WatchResponse> {
     private WatchRequest request;
+    private boolean isBegun;
     private boolean isResumed;
 
     Watch(WatchRequest request) {
@@ -116,13 +117,14 @@ abstract class StreamReader<Q, A> {
               && delta.getBranch().equals(request.getBranch());
       request =
           request.toBuilder().setCursor(delta.getCursor()).setBranch(delta.getBranch()).build();
+      isBegun = true;
       isResumed = false;
       return new Taken<>(isKnown ? null : response, true, false);
     }
 
     @Override
     void resume() {
-      isResumed = request.hasBranch() && request.hasCursor();
+      isResumed = isBegun;
     }
 
     @Override
