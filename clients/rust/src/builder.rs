@@ -36,7 +36,8 @@ impl Builder {
     /// Sets a function that gives the credential. It is asked for each stream that is opened: that on which the calls are
     /// made, those that are read, and what goes on after one of them was cut or its credential expired.
     ///
-    /// When it fails, the call fails with `UNAUTHENTICATED` and the function's own error in the message.
+    /// When it fails, the call fails with `UNAUTHENTICATED` and the function's own error in the message. It is given up
+    /// after the time that is set by [`timeout`](Self::timeout).
     pub fn token_source<F, Fut, E>(mut self, source: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -47,7 +48,8 @@ impl Builder {
         self
     }
 
-    /// Sets how long a call may take, its retries included; 30 seconds, if nothing else is set. Streams have no limit.
+    /// Sets how long a call may take, its retries included; 30 seconds, if nothing else is set. Streams have no limit,
+    /// but a token for one may take no longer.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -70,7 +72,7 @@ impl Builder {
     ///   [`retry_for`](Self::retry_for).
     pub async fn connect(self) -> Result<Client, Error> {
         let address = Address::parse(&self.url)?;
-        let token = self.token.or_else(Token::from_environment);
+        let token = self.token.or_else(Token::from_environment).map(|token| token.within(self.timeout));
         if let Some(token) = &token {
             address.check_token()?;
             token.check()?;

@@ -142,7 +142,10 @@ impl<'a> Retries<'a> {
     /// Agrees to a next try at an instant that is the same for all who failed together, or gives the error back. It
     /// takes nothing from the budget, because what is tried then is one thing for all of them.
     pub(crate) fn join(&mut self, error: Error, at: Instant) -> Result<(), Error> {
-        if self.delay(&error).is_none() || self.is_late(at) { Err(error) } else { Ok(()) }
+        // A token that did not come in the time of a call is asked for again by those who have more time.
+        let is_slow_token = error.code() == Code::DeadlineExceeded;
+        let is_again = self.delay(&error).is_some() || is_slow_token;
+        if is_again && !self.is_late(at) { Ok(()) } else { Err(error) }
     }
 
     /// How long to wait at least before the next try, if there is to be one.

@@ -6,7 +6,9 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time;
 use tonic::metadata::{Ascii, MetadataValue};
 
 use crate::error::{Code, Error, with_causes};
@@ -24,7 +26,8 @@ type Fresh = Pin<Box<dyn Future<Output = Result<String, BoxError>> + Send>>;
 #[derive(Clone)]
 pub(crate) enum Token {
     Text(String),
-    Source(Arc<dyn Fn() -> Fresh + Send + Sync>),
+    /// A function, and how long it may take.
+    Source(Arc<dyn Fn() -> Fresh + Send + Sync>, Duration),
 }
 
 impl fmt::Debug for Token {
@@ -40,10 +43,19 @@ impl Token {
         Fut: Future<Output = Result<String, E>> + Send + 'static,
         E: Into<BoxError>,
     {
-        Self::Source(Arc::new(move || {
+        let ask = move || -> Fresh {
             let token = source();
             Box::pin(async move { token.await.map_err(Into::into) })
-        }))
+        };
+        Self::Source(Arc::new(ask), Duration::MAX)
+    }
+
+    /// The same token with a bound on the time of its function, which a stream itself does not have.
+    pub(crate) fn within(self, timeout: Duration) -> Self {
+        match self {
+            Self::Source(source, _) => Self::Source(source, timeout),
+            text @ Self::Text(_) => text,
+        }
     }
 
     /// The token of the environment, if there is one.
@@ -53,14 +65,14 @@ impl Token {
 
     /// Whether it may be another token each time.
     pub(crate) fn is_fresh(&self) -> bool {
-        matches!(self, Self::Source(_))
+        matches!(self, Self::Source(..))
     }
 
     /// Refuses a text that is no token; what a function gives is checked when it gives it.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match self {
             Self::Text(token) => header(token).map(drop),
-            Self::Source(_) => Ok(()),
+            Self::Source(..) => Ok(()),
         }
     }
 
@@ -68,10 +80,16 @@ impl Token {
     pub(crate) async fn authorization(&self) -> Result<MetadataValue<Ascii>, Error> {
         let token = match self {
             Self::Text(token) => token.clone(),
-            Self::Source(source) => source().await.map_err(|error| {
-                let message = format!("no token: {}", with_causes(&error.to_string(), error.as_ref()));
-                Error::new(Code::Unauthenticated, ErrorReason::CredentialRequired, message, [])
-            })?,
+            Self::Source(source, timeout) => {
+                let Ok(token) = time::timeout(*timeout, source()).await else {
+                    let message = format!("no token came in {timeout:?}");
+                    return Err(Error::new(Code::DeadlineExceeded, ErrorReason::DeadlineExceeded, message, []));
+                };
+                token.map_err(|error| {
+                    let message = format!("no token: {}", with_causes(&error.to_string(), error.as_ref()));
+                    Error::new(Code::Unauthenticated, ErrorReason::CredentialRequired, message, [])
+                })?
+            }
         };
         header(&token)
     }

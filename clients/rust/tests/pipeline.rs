@@ -147,6 +147,34 @@ async fn no_token() {
     assert!(error.message().contains("the vault is sealed"), "{error}");
 }
 
+/// A function that never gives its token is given up after the time of a call, by calls and by streams, and asked again by
+/// the next one.
+#[tokio::test]
+async fn hanging_tokens() {
+    let server = Server::start();
+    let writer = patient(server.address()).await;
+    writer.add_items(add(vec![user("1")])).await.unwrap();
+    let count = Arc::new(AtomicUsize::new(0));
+    let asked = Arc::clone(&count);
+    let source = move || {
+        let hangs = asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+        async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, Error>("token".to_owned())
+        }
+    };
+    let timeout = Duration::from_millis(300);
+    let client = Client::builder(server.address()).token_source(source).timeout(timeout).connect().await.unwrap();
+    client.add_items(add(vec![user("2")])).await.unwrap_err();
+    client.with_timeout(PATIENCE).add_items(add(vec![user("3")])).await.unwrap();
+    let error = time::timeout(PATIENCE, all_items(&client)).await.unwrap().unwrap_err();
+    assert_eq!((error.code(), error.reason()), (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded));
+    assert!(error.message().contains("token"), "{error}");
+    assert_eq!(all_items(&client).await.unwrap(), [user("1"), user("3")]);
+}
+
 /// Calls come from runtimes that end, and that stand still between calls, and the calls of others go on.
 #[test]
 fn runtimes() {
