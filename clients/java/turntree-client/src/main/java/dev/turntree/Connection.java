@@ -7,11 +7,15 @@ import io.grpc.Metadata;
 import io.grpc.Status;
 import io.grpc.netty.shaded.io.grpc.netty.NettyChannelBuilder;
 import io.grpc.netty.shaded.io.netty.channel.ChannelOption;
+import java.time.Duration;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Executor;
 import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.RejectedExecutionException;
-import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ScheduledThreadPoolExecutor;
 import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.ThreadPoolExecutor;
 import java.util.concurrent.TimeUnit;
@@ -31,8 +35,11 @@ final class Connection implements AutoCloseable {
   final boolean isRenewable;
 
   final Retries.Budget budget = new Retries.Budget();
-  final ScheduledExecutorService timer =
-      Executors.newSingleThreadScheduledExecutor(work -> daemon(work, "turntree-timer"));
+  final ScheduledThreadPoolExecutor timer =
+      new ScheduledThreadPoolExecutor(1, work -> daemon(work, "turntree-timer"));
+
+  /** What waits for its time, of which the end of the client is another. */
+  final Set<FutureTask<?>> waiting = ConcurrentHashMap.newKeySet();
 
   /** Runs what may block: functions that give tokens, and what waits for futures. */
   final ExecutorService workers =
@@ -48,7 +55,13 @@ final class Connection implements AutoCloseable {
   final Pipeline pipeline = new Pipeline(this);
   private volatile boolean isClosed;
 
-  Connection(Address address, @Nullable Token token) {
+  /**
+   * A connection, made with its first call.
+   *
+   * @param tokenTimeout how long a function may take to give a token
+   */
+  Connection(Address address, @Nullable Token token, Duration tokenTimeout) {
+    timer.setExecuteExistingDelayedTasksAfterShutdownPolicy(false);
     target = address.target();
     if (token != null && !address.isPrivate()) {
       throw TurntreeException.invalid(
@@ -58,7 +71,7 @@ final class Connection implements AutoCloseable {
     options =
         token == null
             ? CallOptions.DEFAULT
-            : CallOptions.DEFAULT.withCallCredentials(new Bearer(token, workers));
+            : CallOptions.DEFAULT.withCallCredentials(new Bearer(token, tokenTimeout, workers));
     channel =
         NettyChannelBuilder.forAddress(address.host(), address.port(), address.credentials())
             .disableRetry()
@@ -88,11 +101,21 @@ final class Connection implements AutoCloseable {
    * Does something after a time; at once when the client is closed, of which it is to take note.
    */
   void after(long nanos, Runnable work) {
+    var once = new FutureTask<@Nullable Void>(work, null);
+    waiting.add(once);
     try {
-      timer.schedule(work, isClosed ? 0 : nanos, TimeUnit.NANOSECONDS);
+      timer.schedule(() -> run(once), nanos, TimeUnit.NANOSECONDS);
     } catch (RejectedExecutionException closed) {
-      work.run();
+      run(once);
     }
+    if (isClosed) {
+      run(once);
+    }
+  }
+
+  private void run(FutureTask<?> once) {
+    waiting.remove(once);
+    once.run();
   }
 
   @Override
@@ -101,6 +124,7 @@ final class Connection implements AutoCloseable {
     pipeline.close();
     channel.shutdownNow();
     timer.shutdown();
+    waiting.forEach(this::run);
     workers.shutdown();
   }
 
@@ -108,25 +132,31 @@ final class Connection implements AutoCloseable {
     private static final Metadata.Key<String> KEY =
         Metadata.Key.of("authorization", Metadata.ASCII_STRING_MARSHALLER);
     private final Token token;
+    private final Duration timeout;
     private final Executor workers;
 
-    Bearer(Token token, Executor workers) {
+    Bearer(Token token, Duration timeout, Executor workers) {
       this.token = token;
+      this.timeout = timeout;
       this.workers = workers;
     }
 
     @Override
     public void applyRequestMetadata(RequestInfo info, Executor executor, MetadataApplier applier) {
-      workers.execute(
-          () -> {
-            try {
-              Metadata headers = new Metadata();
-              headers.put(KEY, "Bearer " + token.get());
-              applier.apply(headers);
-            } catch (TurntreeException error) {
-              applier.fail(Status.UNAUTHENTICATED.withCause(error));
-            }
-          });
+      CompletableFuture.supplyAsync(token::get, workers)
+          .orTimeout(timeout.toNanos(), TimeUnit.NANOSECONDS)
+          .whenComplete(
+              (shown, error) -> {
+                if (error == null) {
+                  Metadata headers = new Metadata();
+                  headers.put(KEY, "Bearer " + shown);
+                  applier.apply(headers);
+                } else if (error.getCause() instanceof TurntreeException why) {
+                  applier.fail(Status.UNAUTHENTICATED.withCause(why));
+                } else {
+                  applier.fail(Status.DEADLINE_EXCEEDED.withDescription("no token came in time"));
+                }
+              });
     }
   }
 }

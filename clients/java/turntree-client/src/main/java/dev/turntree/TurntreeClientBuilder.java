@@ -31,7 +31,7 @@ public final class TurntreeClientBuilder {
 
   /**
    * A function that gives a fresh credential for each stream, which is opened again when the server
-   * no longer takes the one that it was opened with.
+   * no longer takes the one that it was opened with. It is given up after the time of a call.
    */
   public TurntreeClientBuilder token(Supplier<String> source) {
     token = new Token(source, true);
@@ -72,6 +72,6 @@ public final class TurntreeClientBuilder {
    */
   public TurntreeClient build() {
     return new TurntreeClient(
-        new AsyncTurntreeClient(new Connection(address, token), timeout, retryFor));
+        new AsyncTurntreeClient(new Connection(address, token, timeout), timeout, retryFor));
   }
 }

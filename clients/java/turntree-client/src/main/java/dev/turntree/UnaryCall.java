@@ -144,6 +144,8 @@ final class UnaryCall<Q extends Message, A> implements Pipeline.Caller {
           // The token may have been older than this call. One made for it is not tried again.
           case UNAUTHENTICATED ->
               end.openedNanos() - startedNanos < 0 && retries.hasTime(System.nanoTime());
+          // The token did not come in the time of a call; those who have more ask for another one.
+          case DEADLINE_EXCEEDED -> retries.isInTime(end.waitNanos());
           // The pipeline waits once for all calls, so that none of them takes of the budget.
           default -> error.isRetryable() && retries.isInTime(end.waitNanos());
         };

@@ -19,8 +19,11 @@ import dev.turntree.v1.GetSessionResponse;
 import dev.turntree.v1.PipelineCall;
 import dev.turntree.v1.PipelineReply;
 import dev.turntree.v1.SessionServiceGrpc;
+import dev.turntree.v1.StreamItemsRequest;
+import dev.turntree.v1.StreamItemsResponse;
 import io.grpc.Status;
 import io.grpc.StatusRuntimeException;
+import io.grpc.protobuf.StatusProto;
 import io.grpc.stub.StreamObserver;
 import java.net.InetAddress;
 import java.net.ServerSocket;
@@ -410,10 +413,86 @@ class PipelineTest {
     assertEquals(ErrorReason.ERROR_REASON_SERVER_STOPPING, errorOf(read).reason());
   }
 
+  /** A call and a stream that wait to be tried again end when their client is closed. */
+  @Test
+  void closedWhileWaiting() throws Exception {
+    var delay = com.google.protobuf.Duration.newBuilder().setSeconds(40);
+    var retry = RetryInfo.newBuilder().setRetryDelay(delay);
+    var info = ErrorInfo.newBuilder().setDomain("turntree").setReason("ERROR_REASON_STORE_BUSY");
+    var busy =
+        com.google.rpc.Status.newBuilder()
+            .setCode(Status.Code.UNAVAILABLE.value())
+            .addDetails(Any.pack(info.build()))
+            .addDetails(Any.pack(retry.build()));
+    var reads = new CompletableFuture<Void>();
+    var sessions =
+        new SessionServiceGrpc.SessionServiceImplBase() {
+          @Override
+          public void streamItems(
+              StreamItemsRequest request, StreamObserver<StreamItemsResponse> responses) {
+            responses.onError(StatusProto.toStatusRuntimeException(busy.build()));
+            reads.complete(null);
+          }
+        };
+    try (ToldServer server = new ToldServer(sessions)) {
+      TurntreeClient client =
+          TurntreeClient.builder(server.address())
+              .timeout(Duration.ofMinutes(5))
+              .retryFor(Duration.ofMinutes(5))
+              .build();
+      var answer = client.async().getSession(get("s"));
+      ToldServer.Stream stream = server.stream();
+      stream.reply(
+          PipelineReply.newBuilder().setCallId(stream.call().getCallId()).setError(busy).build());
+      var read = CompletableFuture.runAsync(() -> client.session("s").items());
+      reads.get(30, TimeUnit.SECONDS);
+      while (client.async().connection().waiting.size() < 2) {
+        Thread.onSpinWait();
+      }
+      client.close();
+      assertEquals(ErrorReason.ERROR_REASON_SERVER_STOPPING, errorOf(answer).reason());
+      assertEquals(ErrorReason.ERROR_REASON_SERVER_STOPPING, errorOf(read).reason());
+    }
+  }
+
+  /**
+   * A function that does not give its token is given up after the time of a call, by calls and by
+   * streams, and asked again by the next one.
+   */
+  @Test
+  void hangingToken() throws Exception {
+    var asked = new AtomicInteger();
+    var never = new CompletableFuture<String>();
+    var sessions =
+        new SessionServiceGrpc.SessionServiceImplBase() {
+          @Override
+          public void streamItems(
+              StreamItemsRequest request, StreamObserver<StreamItemsResponse> responses) {
+            responses.onCompleted();
+          }
+        };
+    try (ToldServer server = new ToldServer(sessions);
+        TurntreeClient client =
+            TurntreeClient.builder(server.address())
+                .token(() -> asked.incrementAndGet() % 2 == 1 ? never.join() : "t")
+                .timeout(Duration.ofMillis(300))
+                .build()) {
+      assertThrows(TurntreeException.class, () -> client.getSession(get("s")));
+      var answer = client.withTimeout(Duration.ofSeconds(30)).async().getSession(get("s"));
+      ToldServer.Stream stream = server.stream();
+      stream.reply(described(stream.call()));
+      assertEquals("s", answer.get(30, TimeUnit.SECONDS).getSession().getSessionId());
+      var read = CompletableFuture.runAsync(() -> client.session("s").items());
+      assertEquals(Status.Code.DEADLINE_EXCEEDED, errorOf(read).code());
+      assertEquals(List.of(), client.session("s").items());
+      never.complete("too late");
+    }
+  }
+
   /** What is to be done later is done at once when the timer has ended. */
   @Test
   void laterIsNow() {
-    var connection = new Connection(Address.parse("127.0.0.1:1"), null);
+    var connection = new Connection(Address.parse("127.0.0.1:1"), null, Duration.ofSeconds(1));
     connection.timer.shutdown();
     var done = new AtomicInteger();
     connection.after(Duration.ofDays(1).toNanos(), done::incrementAndGet);
