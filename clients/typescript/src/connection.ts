@@ -1,8 +1,12 @@
 import type { ClientHttp2Session, ClientHttp2Stream } from "node:http2";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { Http2SessionManager } from "@connectrpc/connect-node";
 
 /** A connection that died without a word is noticed within five seconds, also by a watch that only listens. */
 const PINGS = { pingIntervalMs: 3_000, pingTimeoutMs: 2_000 };
+
+/** How long one try to connect may take; the network itself would try for minutes. */
+const CONNECT_MS_MAX = 5_000;
 
 type Request = Parameters<Http2SessionManager["request"]>;
 
@@ -36,8 +40,14 @@ export class Connection extends Http2SessionManager {
   }
 
   async #begin(request: Request): Promise<{ stream: ClientHttp2Stream; session: ClientHttp2Session }> {
-    const stream = await super.request(...request);
+    const timer = setTimeout(() => this.#giveUp(), CONNECT_MS_MAX).unref();
+    const stream = await super.request(...request).finally(() => clearTimeout(timer));
     // It has a session until it is closed, which is no sooner than in the next turn of the event loop.
     return { stream, session: stream.session as ClientHttp2Session };
+  }
+
+  #giveUp(): void {
+    if (this.state() !== "connecting") return;
+    this.abort(new ConnectError(`no connection in ${CONNECT_MS_MAX} ms`, Code.Unavailable));
   }
 }

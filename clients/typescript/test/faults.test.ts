@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DeltaKind, ErrorReason, TurntreeClient, TurntreeError } from "turntree";
@@ -46,6 +48,22 @@ describe("a call", () => {
     });
     const elapsed = performance.now() - began;
     assert(elapsed > 100 && elapsed < 5_000, `${elapsed} ms`);
+  });
+
+  test("to an address where nobody speaks finds that out in seconds, and so does a stream", async () => {
+    const silent = createServer(() => undefined).listen(0, "127.0.0.1");
+    await once(silent, "listening");
+    const { port } = silent.address() as AddressInfo;
+    const nobody = new TurntreeClient(`turntrees://127.0.0.1:${port}`, { retryMs: 100 });
+    const signal = AbortSignal.timeout(20_000);
+    for (const asked of [
+      nobody.getSession({ sessionId: "s" }, { signal }),
+      next(nobody.watch({ sessionId: "s" }, { signal })),
+    ]) {
+      await assert.rejects(asked, { code: "UNAVAILABLE", reason: ErrorReason.SERVER_UNREACHABLE });
+    }
+    nobody.close();
+    silent.close();
   });
 
   test("without an answer fails at its deadline", async () => {
