@@ -279,7 +279,8 @@ class _Reader(aiosqlite.Connection):
     def _read_for(self, result: asyncio.Future[T], operation: OperationFactory[T]) -> None:
         self._waiting = result
         try:
-            _read_for(result, self._conn, operation)
+            if not result.cancelled():  # before it began
+                carry_out(result, partial(_read, self._conn, operation))
         finally:
             self._waiting = None
 
@@ -288,12 +289,6 @@ def _connect_reader(path: str) -> Any:
     connection = connect(path)
     connection.execute("PRAGMA query_only = ON")
     return connection
-
-
-def _read_for(result: asyncio.Future[T], connection: Connection, operation: OperationFactory[T]) -> None:
-    """Read, unless nobody waits for it any more."""
-    if not result.cancelled():
-        carry_out(result, partial(_read, connection, operation))
 
 
 def _read(connection: Connection, operation: OperationFactory[T], *, brief: bool = False) -> T:
