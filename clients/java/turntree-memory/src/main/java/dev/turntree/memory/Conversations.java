@@ -77,7 +77,8 @@ public final class Conversations<M> {
    *
    * <p>They are understood as a change of what was last read or written here. If another program
    * has written since, both changes are made: nothing that it added is lost, nothing that it
-   * removed comes back.
+   * removed comes back. After an error the same list can be written again, whether or not the
+   * change was made.
    *
    * @throws TurntreeException CURSOR_MISMATCH if others were faster a hundred times in a row
    */
@@ -152,7 +153,7 @@ public final class Conversations<M> {
         // Two who are in step would lose to each other in turns.
         LockSupport.parkNanos(ThreadLocalRandom.current().nextLong(WAIT_MAX_NANOS));
         State now = refreshed(session, before);
-        wanted = Merge.of(messages(before), messages(now), wanted);
+        wanted = Merge.of(messages(before.begunWith(now)), messages(now), wanted);
         before = now;
       }
     }
@@ -229,17 +230,25 @@ public final class Conversations<M> {
       return;
     }
     List<ByteString> items = change.added().stream().map(StoredItem::item).toList();
+    List<StoredItem> result = List.copyOf(change.result());
     ByteString cursor;
-    if (change.removed() == 0) {
-      var request = AddItemsRequest.newBuilder().addAllItems(items);
-      request.addAllNatives(natives(change.added())).setExpectedCursor(before.cursor());
-      cursor = session.addItems(request.build()).getCursor();
-    } else {
-      var request = ReplaceItemsRequest.newBuilder().addAllItems(items);
-      request.addAllNatives(natives(change.added())).setExpectedCursor(before.cursor());
-      cursor = session.replaceItems(request.setRemoveCount(change.removed()).build()).getCursor();
+    try {
+      if (change.removed() == 0) {
+        var request = AddItemsRequest.newBuilder().addAllItems(items);
+        request.addAllNatives(natives(change.added())).setExpectedCursor(before.cursor());
+        cursor = session.addItems(request.build()).getCursor();
+      } else {
+        var request = ReplaceItemsRequest.newBuilder().addAllItems(items);
+        request.addAllNatives(natives(change.added())).setExpectedCursor(before.cursor());
+        cursor = session.replaceItems(request.setRemoveCount(change.removed()).build()).getCursor();
+      }
+    } catch (TurntreeException error) {
+      if (error.reason() != ErrorReason.ERROR_REASON_CURSOR_MISMATCH) {
+        kept(session, new State(before.items(), before.cursor(), result)); // it may have been made
+      }
+      throw error;
     }
-    kept(session, new State(List.copyOf(change.result()), cursor));
+    kept(session, new State(result, cursor));
   }
 
   private List<NativeItem> natives(List<StoredItem> items) {

@@ -24,12 +24,30 @@ final class Seen {
    * A branch at one moment.
    *
    * @param cursor names the moment; empty for what was never read
+   * @param attempted what a change of it would have made, if nobody knows whether it was made; else
+   *     empty
    */
-  record State(List<StoredItem> items, ByteString cursor) {
+  record State(List<StoredItem> items, ByteString cursor, List<StoredItem> attempted) {
     static final State NOTHING = new State(List.of(), ByteString.EMPTY);
 
+    State(List<StoredItem> items, ByteString cursor) {
+      this(items, cursor, List.of());
+    }
+
     long bytes() {
+      return bytes(items) + bytes(attempted);
+    }
+
+    private static long bytes(List<StoredItem> items) {
       return items.stream().mapToLong(StoredItem::bytes).sum();
+    }
+
+    /** What a writer who was at this state began with, as a later state shows. */
+    State begunWith(State now) {
+      int count = attempted.size();
+      boolean isMade =
+          count > 0 && count <= now.items.size() && attempted.equals(now.items.subList(0, count));
+      return isMade ? new State(attempted, cursor) : this;
     }
   }
 
