@@ -55,6 +55,7 @@ _REFRESH_S = 1.0
 PING_MS_MIN = 1_000
 _PINGS_TOO_OFTEN_MAX = 3
 _LAST_CALLS_MS = 10_000
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _GRPC_CERTIFICATES = "PEM that gRPC can use, with keys of RSA, P-256, P-384, P-521 or Ed25519"
 
 _OPTIONS = (
@@ -291,7 +292,9 @@ class Server:
 
 
 async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:
-    """Serve until SIGTERM or SIGINT; `announce` is called when the server answers, and not before.
+    """Serve until SIGTERM, SIGINT or SIGHUP; `announce` is called when the server answers, and not before.
+
+    SIGHUP, which comes when a terminal is closed, is ignored if whoever started the server ignores it, as `nohup` does.
 
     Raises:
         DiskFailed: The server stopped by itself, because writing failed in a way that leaves the outcome unknown.
@@ -299,7 +302,8 @@ async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:
     stop = asyncio.Event()
     has_failed = False
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    ending = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in ending:
         loop.add_signal_handler(number, stop.set)
 
     def fail() -> None:
@@ -313,7 +317,7 @@ async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:
     if not stop.is_set():
         announce(await starting)
         await stopping
-    for number in (signal.SIGTERM, signal.SIGINT):  # who asks twice does not want to wait
+    for number in ending:  # who asks twice does not want to wait
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
     await (await starting).stop()

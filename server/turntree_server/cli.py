@@ -18,7 +18,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 from turntree_server import __version__
 from turntree_server.app import Server, serve
 from turntree_server.engine.sqlite_driver import SQLITE_VERSION, require_sound_sqlite
-from turntree_server.exit_codes import REFUSALS, exit_code_of
+from turntree_server.exit_codes import REFUSALS, ExitCode, exit_code_of
 from turntree_server.file_limit import allow_open_files
 from turntree_server.keys_command import add_keys_command
 from turntree_server.maintenance import add_commands
@@ -33,9 +33,15 @@ def main() -> None:
     arguments = _parser().parse_args()
     try:
         arguments.run(arguments)
+        sys.stdout.flush()
     except REFUSALS as error:
         print(f"turntree: {error}", file=sys.stderr)
         sys.exit(exit_code_of(error))
+    except OSError as error:
+        # What could not be written to the output would be tried again, and told of, when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"turntree: {error}", file=sys.stderr)
+        sys.exit(ExitCode.FAILED)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -43,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"turntree {__version__}")
     commands: Any = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    serving = commands.add_parser("serve", help="serve a database until SIGTERM or SIGINT")
+    serving = commands.add_parser("serve", help="serve a database until SIGTERM, SIGINT or SIGHUP")
     add_serve_options(serving)
     serving.set_defaults(run=_serve)
 

@@ -56,7 +56,11 @@ def _create(arguments: argparse.Namespace) -> None:
         create_time=now,
         expire_time=expire_time,
     )
-    print(token)
+    try:
+        print(token, flush=True)
+    except OSError:
+        revoke_key(arguments.keys_file, arguments.name)  # nobody has seen it
+        raise
 
 
 def _list(arguments: argparse.Namespace) -> None:

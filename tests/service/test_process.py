@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import select
 import signal
@@ -22,6 +23,7 @@ from pysqlite3 import dbapi2 as sqlite3
 from turntree.errors import ErrorReason, Unavailable
 from turntree.remote import RemoteStore
 from turntree_server import __version__
+from turntree_server.access.keys import read_keys
 from turntree_server.exit_codes import ExitCode
 
 from tests.support.database import dump
@@ -88,6 +90,19 @@ async def ended(server: ServerProcess) -> int:
 
 
 # What it prints
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["keys", "create"]])
+def test_an_output_that_is_full(arguments: list[str], tmp_path: Path) -> None:
+    """A command whose output cannot be written says so in one line, and keeps no key that nobody has seen."""
+    keys = tmp_path / "keys.json"
+    if arguments[0] == "keys":
+        arguments += ["--keys-file", str(keys), "--name", "agent", "--role", "writer"]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([COMMAND, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == ExitCode.FAILED
+    assert re.fullmatch(r"turntree: [^\n]*No space left on device\n", ended.stderr), ended.stderr
+    assert not keys.exists() or not read_keys(keys)
 
 
 async def test_the_announcement_is_one_line_and_true(tmp_path: Path) -> None:
@@ -197,11 +212,11 @@ async def health_watched(channel: grpc.aio.Channel) -> AsyncIterator[Any]:
     watch.cancel()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_lets_calls_in_flight_finish(
     server: ServerProcess, channel: grpc.aio.Channel, number: signal.Signals
 ) -> None:
-    """A write and a stream that began before SIGTERM or SIGINT succeed after it, and the exit code is 0."""
+    """A write and a stream that began before the signal succeed after it, and the exit code is 0."""
     add, stream, get = RPCS["AddItems"], RPCS["StreamItems"], RPCS["GetItems"].request(session_id="s")
     async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as store:
         for name in ("a", "b"):
@@ -237,6 +252,17 @@ async def test_a_signal_lets_calls_in_flight_finish(
             assert await items_of(store, "s") == turns(2)
     finally:
         again.stop()
+
+
+def test_a_closed_terminal_under_nohup(tmp_path: Path) -> None:
+    """A server that was started with SIGHUP ignored goes on when it comes."""
+    arguments = ("serve", "--db", tmp_path / "a.db", "--listen", "127.0.0.1:0")
+    with started("nohup", COMMAND, *arguments, PATH=os.environ["PATH"]) as (process, _):
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WITHIN_S) == 0
 
 
 async def test_health_turns_not_serving_and_its_watch_ends(server: ServerProcess, channel: grpc.aio.Channel) -> None:

@@ -172,6 +172,16 @@ async def test_a_certificate_that_grpc_cannot_use(is_free: bool, authority: Auth
     assert ("--tls-cert" in str(raised.value)) == is_free
 
 
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_list_of_revoked_certificates(kept: bool, authority: Authority, tmp_path: Path) -> None:
+    """The server does not start with one, beside authorities or alone, since gRPC would let in who is on it."""
+    clients = tmp_path / "clients.pem"
+    clients.write_bytes(kept * authority.cert.read_bytes() + authority.revocations())
+    with pytest.raises(InvalidArgument, match=r"--tls-client-ca.*lists of revoked") as raised:
+        await Server.start(settings(tmp_path, authority.issue("server"), client_ca=clients))
+    assert raised.value.facts["value"].startswith(str(clients)[:60])
+
+
 async def test_a_key_of_another_certificate(authority: Authority, tmp_path: Path) -> None:
     """The server does not start with a key that does not belong to its certificate."""
     mixed = Pem(authority.issue("one").cert, authority.issue("two").key)

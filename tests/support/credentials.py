@@ -62,6 +62,14 @@ class Authority:
         pem.cert.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
         return pem
 
+    def revocations(self) -> bytes:
+        """A list of the certificates it has revoked, with one on it."""
+        now = datetime.now(UTC)
+        revoked = x509.RevokedCertificateBuilder().serial_number(1).revocation_date(now).build()
+        builder = x509.CertificateRevocationListBuilder().issuer_name(self._name).last_update(now)
+        builder = builder.next_update(now + timedelta(days=1)).add_revoked_certificate(revoked)
+        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
 
 def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])

@@ -13,6 +13,8 @@ from turntree.limits import invalid
 
 log = logging.getLogger(__name__)
 
+_REVOCATIONS = b"-----BEGIN X509 CRL-----"
+
 
 class CertificateFiles:
     """A certificate chain with its private key, and the authorities whose clients are let in.
@@ -81,6 +83,9 @@ class CertificateFiles:
             context.load_verify_locations(self._client_ca)
         except OSError as error:
             invalid("--tls-client-ca", self._client_ca, f"a file of certificates ({_why(error)})")
+        if _REVOCATIONS in authorities:  # whoever wrote them there relies on them
+            limit = "a file of certificates only: gRPC does not look at lists of revoked ones"
+            invalid("--tls-client-ca", self._client_ca, limit)
         return grpc.ssl_server_certificate_configuration([(key, chain)], authorities)
 
     def _stamp_now(self) -> object:
