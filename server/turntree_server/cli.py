@@ -25,6 +25,8 @@ from turntree_server.maintenance import add_commands
 from turntree_server.memory import keep_freed_memory, look_for_garbage_seldom
 from turntree_server.options import Parser, add_serve_options, command_line, read_settings
 
+_STDOUT = 1
+
 
 def main() -> None:
     """Run the command line; the exit code is 0, or an `ExitCode` with one line on stderr that says why."""
@@ -33,13 +35,13 @@ def main() -> None:
     arguments = _parser().parse_args()
     try:
         arguments.run(arguments)
-        sys.stdout.flush()
+        print(end="", flush=True)  # nothing, if there is no output
     except REFUSALS as error:
         print(f"turntree: {error}", file=sys.stderr)
         sys.exit(exit_code_of(error))
     except OSError as error:
         # What could not be written to the output would be tried again, and told of, when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
         print(f"turntree: {error}", file=sys.stderr)
         sys.exit(ExitCode.FAILED)
 
