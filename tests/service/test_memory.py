@@ -12,11 +12,12 @@ import grpc
 import grpc.aio
 import pytest
 from turntree.remote import RemoteStore
-from turntree.v1 import item_pb2, session_pb2
+from turntree.v1 import item_pb2, pipeline_pb2, session_pb2
 from turntree_server.access.caller import Role
 
 from tests.support.credentials import new_key
 from tests.support.items import large
+from tests.support.rpc import read_refusal
 from tests.support.server_process import ServerProcess, serving
 
 READS = 5
@@ -24,7 +25,18 @@ MESSAGES = 8
 MESSAGE_PAGES = 256
 """A message of 1 MiB, in pages of 4 KiB."""
 MIB = 1024 * 1024
+CALLS = pipeline_pb2.PipelineRequest.DESCRIPTOR.fields_by_name["calls"].number
 EMPTY_NATIVE = session_pb2.AddItemsRequest(natives=[item_pb2.NativeItem()]).SerializeToString()
+
+
+def tagged(number: int, content: bytes) -> bytes:
+    """A field that holds a message."""
+    length = bytearray()
+    left = len(content)
+    while left > 0x7F:
+        length.append(left & 0x7F | 0x80)
+        left >>= 7
+    return bytes([number << 3 | 2]) + bytes([*length, left]) + content
 
 
 def page_faults(process_id: int) -> int:
@@ -74,6 +86,30 @@ async def test_a_request_that_is_not_let_in_is_not_read(is_stranger: bool, tmp_p
         server.stop()
     finally:
         server.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read as Linux tells it")
+@pytest.mark.parametrize("is_on_stream", [True, False])
+async def test_a_request_of_too_many_parts_is_not_read(is_on_stream: bool, tmp_path: Path) -> None:
+    """Who is let in is refused a message of millions of parts, which would take fifty times its bytes."""
+    message = EMPTY_NATIVE * (8 * MIB)
+    with serving(tmp_path) as server:
+        before = peak_kib(server.process.pid)
+        async with grpc.aio.insecure_channel(server.address, [("grpc.max_send_message_length", -1)]) as channel:
+            if is_on_stream:
+                add_items = pipeline_pb2.PipelineCall.DESCRIPTOR.fields_by_name["add_items"].number
+                requests: Any = iter([tagged(CALLS, tagged(add_items, message))])
+                answer: Any = channel.stream_stream("/turntree.v1.PipelineService/Pipeline")(requests).read()
+            else:
+                unary: Any = channel.unary_unary("/turntree.v1.SessionService/AddItems")
+                answer = unary(message)
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await answer
+        refusal = read_refusal(raised.value)
+        assert (refusal.reason, refusal.facts["field"]) == ("ERROR_REASON_FIELD_TOO_LARGE", "request")
+        assert peak_kib(server.process.pid) - before < 10 * len(message) / 1024
+        async with RemoteStore(server.address) as store:
+            assert not (await store.list_sessions()).entries
 
 
 CYCLES = """

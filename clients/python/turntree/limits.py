@@ -62,6 +62,8 @@ TIME_LIMIT = "a time from the year 1 to the last whole second of 9999"
 INTEGER_MAX = 2**63 - 1
 MESSAGE_BYTES_MAX = 64 * MIB
 """What a server takes in one message: larger than any valid request, so that what is too large is named."""
+MESSAGE_FIELDS_MAX = 400_000
+"""Of how many fields a message may be made that a server takes, those of the messages within it too."""
 CHUNK_BYTES = MIB
 """What a page or a part of a stream holds before it ends, unless a single item is larger."""
 

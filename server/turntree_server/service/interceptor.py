@@ -11,10 +11,12 @@ from typing import Any, NoReturn
 import grpc
 import grpc.aio
 from turntree.errors import DeadlineExceeded, ErrorReason, Internal, InvalidArgument, TurntreeError, Unauthenticated
+from turntree.limits import MESSAGE_FIELDS_MAX
 from turntree.rpc_errors import to_status
 
 from turntree_server import failpoints
 from turntree_server.service.gate import Gate
+from turntree_server.service.parts import Shape, has_more_fields
 from turntree_server.service.room import Rooms
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,21 @@ class Malformed:
         limit = "a message of the request's type, with text in UTF-8"
         raise InvalidArgument(
             ErrorReason.FIELD_INVALID, f"the request is not {limit}", field="request", value="", limit=limit
+        )
+
+
+class Crowded(Malformed):
+    """Stands for a request of too many fields, which was not read."""
+
+    def refuse(self) -> NoReturn:
+        """Raise what its sender is to be told."""
+        limit = f"{MESSAGE_FIELDS_MAX} fields"
+        raise InvalidArgument(
+            ErrorReason.FIELD_TOO_LARGE,
+            f"the request has more than {limit}, which is the limit",
+            field="request",
+            value=f"more than {limit}",
+            limit=limit,
         )
 
 
@@ -167,7 +184,12 @@ async def _send(responses: AsyncGenerator[Any, None], context: Context) -> None:
 
 
 def _tolerant(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    message_type: Any = read.__self__  # type: ignore[attr-defined]  # it is the FromString of a type
+    shape = Shape.of(message_type.DESCRIPTOR)
+
     def read_or_mark(data: bytes) -> Any:
+        if has_more_fields(data, shape, MESSAGE_FIELDS_MAX):
+            return Crowded()
         try:
             return read(data)
         except Exception:  # whatever the parser raises, the request is at fault
