@@ -99,6 +99,19 @@ func TestNeverOverPlaintext(t *testing.T) {
 	}
 }
 
+// The token of the environment is looked at only by a client that is given none.
+func TestTokenOfTheEnvironment(t *testing.T) {
+	t.Setenv(tokenVariable, "two words")
+	if _, err := New("127.0.0.1:1"); !errors.Is(err, ReasonFieldInvalid) {
+		t.Errorf("%v", err)
+	}
+	client, err := New("127.0.0.1:1", WithToken("t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = client.Close()
+}
+
 // A token is sent as a bearer's; a source that fails, and a token that is no header, fail the call without showing it.
 func TestTokens(t *testing.T) {
 	give := func(token string, err error) TokenSource {

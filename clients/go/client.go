@@ -121,11 +121,13 @@ func New(url string, opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	chosen := options{timeout: timeoutDefault, retryFor: retryForDefault}
-	if token := os.Getenv(tokenVariable); token != "" {
-		opts = append([]Option{WithToken(token)}, opts...)
-	}
 	for _, option := range opts {
 		if err := option(&chosen); err != nil {
+			return nil, err
+		}
+	}
+	if token := os.Getenv(tokenVariable); token != "" && chosen.token == nil {
+		if err := WithToken(token)(&chosen); err != nil {
 			return nil, err
 		}
 	}

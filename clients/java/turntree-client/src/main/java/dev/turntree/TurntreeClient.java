@@ -85,7 +85,7 @@ public final class TurntreeClient implements AutoCloseable {
 
   /** Sets up a client for an address, as {@link #connect} takes it. */
   public static TurntreeClientBuilder builder(String address) {
-    return new TurntreeClientBuilder(address);
+    return new TurntreeClientBuilder(address, System.getenv("TURNTREE_TOKEN"));
   }
 
   /** The same calls as futures and publishers, on the same connection. */

@@ -11,12 +11,12 @@ public final class TurntreeClientBuilder {
   private final Address address;
   private Duration timeout = Duration.ofSeconds(30);
   private Duration retryFor = Duration.ofSeconds(8);
+  private final @Nullable String environmentToken;
   private @Nullable Token token;
 
-  TurntreeClientBuilder(String address) {
+  TurntreeClientBuilder(String address, @Nullable String environmentToken) {
     this.address = Address.parse(address);
-    String found = System.getenv("TURNTREE_TOKEN");
-    token = found == null || found.isEmpty() ? null : Token.text(found);
+    this.environmentToken = environmentToken;
   }
 
   /**
@@ -68,10 +68,14 @@ public final class TurntreeClientBuilder {
    * The client. It connects with its first call.
    *
    * @throws TurntreeException FIELD_INVALID for a token that would be sent without TLS to another
-   *     machine
+   *     machine, and for one of the environment that cannot be sent
    */
   public TurntreeClient build() {
+    Token chosen = token;
+    if (chosen == null && environmentToken != null && !environmentToken.isEmpty()) {
+      chosen = Token.text(environmentToken);
+    }
     return new TurntreeClient(
-        new AsyncTurntreeClient(new Connection(address, token, timeout), timeout, retryFor));
+        new AsyncTurntreeClient(new Connection(address, chosen, timeout), timeout, retryFor));
   }
 }

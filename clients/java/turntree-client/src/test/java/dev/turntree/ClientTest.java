@@ -250,6 +250,15 @@ class ClientTest {
     }
   }
 
+  /** The token of the environment is looked at only by a client that is given none. */
+  @Test
+  void tokenOfTheEnvironment() {
+    var none = new TurntreeClientBuilder("127.0.0.1:1", "two words");
+    assertEquals("token", assertThrows(TurntreeException.class, none::build).facts().get("field"));
+    new TurntreeClientBuilder("127.0.0.1:1", "two words").token("t").build().close();
+    new TurntreeClientBuilder("127.0.0.1:1", "").build().close();
+  }
+
   /** A token is never sent without TLS except to this machine. */
   @Test
   void tokensArePrivate() {
