@@ -55,7 +55,6 @@ _REFRESH_S = 1.0
 PING_MS_MIN = 1_000
 _PINGS_TOO_OFTEN_MAX = 3
 _LAST_CALLS_MS = 10_000
-_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _GRPC_CERTIFICATES = "PEM that gRPC can use, with keys of RSA, P-256, P-384, P-521 or Ed25519"
 
 _OPTIONS = (
@@ -302,7 +301,9 @@ async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:
     stop = asyncio.Event()
     has_failed = False
     loop = asyncio.get_running_loop()
-    ending = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    ending = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ending.append(signal.SIGHUP)
     for number in ending:
         loop.add_signal_handler(number, stop.set)
 

@@ -212,11 +212,11 @@ async def health_watched(channel: grpc.aio.Channel) -> AsyncIterator[Any]:
     watch.cancel()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_lets_calls_in_flight_finish(
     server: ServerProcess, channel: grpc.aio.Channel, number: signal.Signals
 ) -> None:
-    """A write and a stream that began before the signal succeed after it, and the exit code is 0."""
+    """A write and a stream that began before SIGTERM or SIGINT succeed after it, and the exit code is 0."""
     add, stream, get = RPCS["AddItems"], RPCS["StreamItems"], RPCS["GetItems"].request(session_id="s")
     async with asyncio.timeout(WITHIN_S), RemoteStore(server.address) as store:
         for name in ("a", "b"):
@@ -254,14 +254,16 @@ async def test_a_signal_lets_calls_in_flight_finish(
         again.stop()
 
 
-def test_a_closed_terminal_under_nohup(tmp_path: Path) -> None:
-    """A server that was started with SIGHUP ignored goes on when it comes."""
+@pytest.mark.parametrize("starter", [["env", "--default-signal=HUP"], ["nohup"]])
+def test_a_closed_terminal(starter: list[str], tmp_path: Path) -> None:
+    """SIGHUP ends a server in good order, and one that was started to ignore it goes on."""
     arguments = ("serve", "--db", tmp_path / "a.db", "--listen", "127.0.0.1:0")
-    with started("nohup", COMMAND, *arguments, PATH=os.environ["PATH"]) as (process, _):
+    with started(*starter, COMMAND, *arguments, PATH=os.environ["PATH"]) as (process, _):
         process.send_signal(signal.SIGHUP)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.5)
-        process.send_signal(signal.SIGTERM)
+        if starter == ["nohup"]:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)
+            process.send_signal(signal.SIGTERM)
         assert process.wait(WITHIN_S) == 0
 
 
