@@ -169,7 +169,7 @@ async def test_no_room_for_the_index_of_the_log(tmp_path: Path) -> None:
     server = FailingServer.start(db, "pwrite64:error=ENOSPC:when=9", files=[Path(f"{db}-shm")])
     assert server.address is not None
     await ledger.write(server.address, ["a"], 5)
-    async with RemoteStore(server.address, timeout_s=5) as store:
+    async with RemoteStore(server.address, retry_for_s=1) as store:
         with pytest.raises(Unavailable):
             await store.add_items("large", [large(name, 10 * MIB) for name in ("a", "b")])
     code, said = server.end(by_itself=True)
