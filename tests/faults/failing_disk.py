@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import select
-import shutil
 import signal
 import subprocess
 from collections import Counter
@@ -17,7 +15,6 @@ from typing import Any
 
 import grpc
 import grpc.aio
-import pytest
 from turntree.remote import RemoteStore
 from turntree.v1.session_pb2 import AddItemsRequest, AddItemsResponse
 from turntree.v1.session_pb2_grpc import SessionServiceStub
@@ -26,16 +23,15 @@ from turntree_server.engine.verify import verify
 from tests.support.reading import items_of
 from tests.support.rpc import Refusal, read_refusal
 from tests.support.server_process import COMMAND, ServerProcess
+from tests.support.tools import require_tool
 from tests.support.writers import batch
 
 WITHIN_S = 60
 
 
 def require_strace() -> None:
-    """Skip where there is no `strace`, except in the pipeline, where that is a failure."""
-    if shutil.which("strace") is None:
-        assert not os.environ.get("CI"), "strace is missing"
-        pytest.skip("strace is missing")
+    """Go no further without the program that makes a disk fail."""
+    require_tool("strace")
 
 
 @dataclass(slots=True)

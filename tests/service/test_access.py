@@ -393,23 +393,12 @@ async def test_a_token_never_goes_out_in_plaintext(url: str, monkeypatch: pytest
     ("url", "limit"),
     [
         ("turntree://localhost:50171/x", "without a path"),
-        ("localhost:50171/x", "host:port"),
-        ("localhost/x:50171", "host:port"),
-        ("turntree://localhost:50171#x", "without a fragment"),
         ("turntree://localhost:50171?#", "without a fragment"),
-        (" localhost:50171", "without blanks"),
         ("turntree://local\thost:50171", "without blanks"),
         ("turntree://[::1:50171", "host:port"),
-        ("turntree://localhost:0", "host:port"),
         ("turntree://localhost:50171?ca_file=", "without the option 'ca_file'"),
-        ("", "host:port"),
-        ("turntree://user:secret-pw@localhost:50171", "without a user and a password"),
-        ("user:secret-pw@localhost:50171", "without a user and a password"),
-        ("turntrees://user:se/secret-pw@localhost:50171", "without a user and a password"),
         ("turntrees://user:12?secret-pw@localhost:50171", "without a user and a password"),
-        ("turntree://user:#secret-pw@localhost:50171", "without a user and a password"),
         (" turntree://user:secret-pw@localhost:50171", "host:port"),
-        ("other://user:secret-pw@localhost:50171", "host:port"),
     ],
 )
 async def test_an_address_that_is_none(url: str, limit: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from tests.support.tools import require_tool
 
 _STARTED_WITHIN_S = 30
 _STOPPED_WITHIN_S = 30
@@ -102,8 +101,7 @@ def command_without_power() -> list[str | Path]:
     """The command, to be run as a user whom the modes of files bind."""
     if os.geteuid() != 0:
         return [COMMAND]
-    if shutil.which("setpriv") is None:
-        pytest.skip("root is bound by no mode of a file, and there is no setpriv to change that")
+    require_tool("setpriv")  # root is bound by no mode of a file
     return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", COMMAND]
 
 

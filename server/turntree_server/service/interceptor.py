@@ -99,9 +99,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 caller = await self._gate.identify(context.invocation_metadata())
                 room = self._rooms.of(context.peer(), caller)
                 async with self._gate.call(caller, name):
-                    request = read(message)
-                    if isinstance(request, Malformed):
-                        request.refuse()
+                    request = well_formed(read(message))
 
                     async def answer() -> Any:
                         self._gate.still(caller)  # it may have waited for room
@@ -125,9 +123,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
             try:
                 caller = await self._gate.identify(context.invocation_metadata())
                 async with self._gate.call(caller, name):
-                    request = read(message)
-                    if isinstance(request, Malformed):
-                        request.refuse()
+                    request = well_formed(read(message))
                     await _begin(context)
                     async with self._gate.while_valid(caller):
                         await _send(handler(request, context), context)
@@ -145,7 +141,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
                     await _first_message(context)
                     raise
                 await _begin(context)
-                answer: Any = handler(_well_formed(requests), context)
+                answer: Any = handler(_all_well_formed(requests), context)
                 if hasattr(answer, "__aiter__"):
                     async with self._gate.while_valid(caller):
                         await _send(answer, context)
@@ -155,6 +151,17 @@ class Interceptor(grpc.aio.ServerInterceptor):
                 await _abort(context, error)
 
         return stream
+
+
+def well_formed(request: Any) -> Any:
+    """A request that came in; one that is not what it should be is refused.
+
+    Raises:
+        InvalidArgument: FIELD_INVALID or FIELD_TOO_LARGE, of `request`.
+    """
+    if isinstance(request, Malformed):
+        request.refuse()
+    return request
 
 
 async def _begin(context: Context) -> None:
@@ -168,11 +175,9 @@ async def _first_message(context: Context) -> None:
         await asyncio.wait_for(context.read(), _FIRST_MESSAGE_S)
 
 
-async def _well_formed(requests: AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
+async def _all_well_formed(requests: AsyncIterable[Any]) -> AsyncGenerator[Any, None]:
     async for request in requests:
-        if isinstance(request, Malformed):
-            request.refuse()
-        yield request
+        yield well_formed(request)
 
 
 async def _send(responses: AsyncGenerator[Any, None], context: Context) -> None:

@@ -15,7 +15,7 @@ from turntree.v1.pipeline_pb2_grpc import PipelineServiceServicer
 from turntree_server import failpoints
 from turntree_server.access.caller import Caller
 from turntree_server.service.gate import Gate, caller_of_call
-from turntree_server.service.interceptor import Context, Malformed, to_turntree_error
+from turntree_server.service.interceptor import Context, to_turntree_error, well_formed
 from turntree_server.service.room import Room
 
 CALLS_AT_WORK_MAX = 1_024
@@ -72,9 +72,7 @@ class PipelineService(PipelineServiceServicer):
     async def _read(context: Context, calls: _Calls) -> None:
         """Start every call that comes in."""
         while (request := await context.read()) is not grpc.aio.EOF:
-            if isinstance(request, Malformed):
-                request.refuse()
-            for position, call in enumerate(request.calls, 1):
+            for position, call in enumerate(well_formed(request).calls, 1):
                 while calls.at_work >= CALLS_AT_WORK_MAX:
                     await calls.one_done()
                 calls.recognize_caller()
