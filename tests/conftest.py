@@ -6,11 +6,14 @@ entry; `DURABLE` names those that can be closed and opened again with all they h
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import Context
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVarTuple
 
 import pytest
 from turntree.remote import RemoteStore
@@ -22,6 +25,7 @@ from turntree_server.settings import Settings
 
 from tests.support.clock import StillClock
 
+Arguments = TypeVarTuple("Arguments")
 OpenStore = Callable[[], AbstractAsyncContextManager[Store]]
 Factory = Callable[[Path, Clock], AbstractAsyncContextManager[Store]]
 LocalFactory = Callable[[Path, Clock], AbstractAsyncContextManager[LocalStore]]
@@ -78,10 +82,25 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop that may be told of something when it is closed.
+
+    A server in the test's own process is stopped before gRPC has told its loop of the end of every call, and gRPC would
+    have the loop of the next test raise an error.
+    """
+
+    def call_soon_threadsafe(
+        self, callback: Callable[[*Arguments], object], *arguments: *Arguments, context: Context | None = None
+    ) -> asyncio.Handle:
+        if self.is_closed():
+            return asyncio.Handle(callback, arguments, self)
+        return super().call_soon_threadsafe(callback, *arguments, context=context)
+
+
 @pytest.fixture
-def anyio_backend() -> str:
+def anyio_backend() -> tuple[str, dict[str, Any]]:
     """The event loop that tests run in."""
-    return "asyncio"
+    return "asyncio", {"loop_factory": _Loop}
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -181,7 +181,7 @@ class LocalStore(Store):
         window: ItemsWindow = ALL_ITEMS,
         include_metadata: bool = False,
         native_dialect: str | None = None,
-    ) -> AsyncIterator[ItemsDelta]:
+    ) -> AsyncGenerator[ItemsDelta, None]:
         check(session_id=session_id, branch=branch, cursor=cursor, window=window)
         check(include_metadata=include_metadata, native_dialect=native_dialect)
         more, brief = True, cursor is not None
@@ -199,7 +199,7 @@ class LocalStore(Store):
         cursor: bytes | None = None,
         include_metadata: bool = False,
         native_dialect: str | None = None,
-    ) -> AsyncIterator[ItemsDelta]:
+    ) -> AsyncGenerator[ItemsDelta, None]:
         check(session_id=session_id)
         changed = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -387,7 +387,7 @@ class LocalStore(Store):
         branch: BranchPointer = MAIN,
         cursor: bytes | None = None,
         native_dialect: str | None = None,
-    ) -> AsyncIterator[TurnsDelta]:
+    ) -> AsyncGenerator[TurnsDelta, None]:
         check(session_id=session_id, branch=branch, cursor=cursor, native_dialect=native_dialect)
         resumed_at, continued = cursor, None
         more = True

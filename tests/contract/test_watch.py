@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -226,7 +226,7 @@ class WatchedStore(LocalStore):
         super().__init__(engine, clock=clock)
         self.watch_is_over = asyncio.Event()
 
-    async def watch(self, *arguments: Any, **options: Any) -> AsyncIterator[ItemsDelta]:
+    async def watch(self, *arguments: Any, **options: Any) -> AsyncGenerator[ItemsDelta, None]:
         try:
             async for delta in super().watch(*arguments, **options):
                 yield delta

@@ -111,9 +111,9 @@ async def test_watch_resumes_by_cursor(open_session: OpenSession, session: Turnt
     await other.add_items([user_item("q1")])
     first = session.watch()
     cursor = (await asyncio.wait_for(anext(first), WAIT_S_MAX)).cursor
-    await first.aclose()  # type: ignore[attr-defined]
+    await first.aclose()
     await other.add_items([assistant_item("a1")])
     second = session.watch(cursor=cursor)
     change = await asyncio.wait_for(anext(second), WAIT_S_MAX)
     assert (change.kind, outline(change.items)) == (DeltaKind.APPENDED, ["a1"])
-    await second.aclose()  # type: ignore[attr-defined]
+    await second.aclose()

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -225,7 +225,7 @@ class FailingStore(LocalStore):
         window: ItemsWindow = ALL_ITEMS,
         include_metadata: bool = False,
         native_dialect: str | None = None,
-    ) -> AsyncIterator[ItemsDelta]:
+    ) -> AsyncGenerator[ItemsDelta, None]:
         """Fail in the middle."""
         yield replace(await self.get_items(session_id), more=True)
         self._fail(session_id)

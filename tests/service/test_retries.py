@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -265,7 +265,7 @@ class _Cutting(LocalStore):
         self._items = items
         self._streams = 0
 
-    async def stream_turn_deltas(self, *arguments: Any, **options: Any) -> AsyncIterator[TurnsDelta]:
+    async def stream_turn_deltas(self, *arguments: Any, **options: Any) -> AsyncGenerator[TurnsDelta, None]:
         self._streams += 1
         stream = self._streams
         count = 0

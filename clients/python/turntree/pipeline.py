@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from turntree.errors import (
     Unavailable,
     stopping,
 )
+from turntree.last_events import last_events
 from turntree.retries import TRY_S_MIN, Backoff, RetryBudget, wait_s
 from turntree.rpc_errors import from_rpc_error, from_status_message
 from turntree.token import Credentials, Metadata
@@ -30,8 +30,6 @@ _CALLS_A_MESSAGE_MAX = 64
 _CALLS_AT_ONCE = 16  # so that client and server work at the same time, and not one after the other
 _MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 _RETRY_DELAY_S_MAX = 1.0
-_NO_METHOD = "/turntree.v1.PipelineService/None"
-_LAST_EVENTS_S = 0.02
 
 _FIELD_BY_TYPE = {
     field.message_type.full_name: field.name
@@ -220,22 +218,10 @@ class Pipeline:
                 error = from_rpc_error(rpc_error, self._target)
         finally:
             self._break(stream, error)
-            # An event loop that closes cancels this task and waits for it. The stream must have ended by then, or its
-            # last events would come to a closed loop. gRPC says that a cut stream is done before they have come.
+            # An event loop that closes cancels this task and waits for it. The stream must have ended by then.
             stream.cancel()
             await stream.code()
-            await self._last_events()
-
-    async def _last_events(self) -> None:
-        """Wait until gRPC has nothing more to tell this loop about a stream that was cut.
-
-        The events come on a thread of gRPC's, soon after that thread has had its turn, however busy the machine is. It
-        has had it when a call that is over before it begins has ended.
-        """
-        call: Any = self._channel.unary_unary(_NO_METHOD)
-        with contextlib.suppress(grpc.aio.AioRpcError, grpc.aio.UsageError):
-            await call(b"", timeout=0)
-        await asyncio.sleep(_LAST_EVENTS_S)
+            await last_events(self._channel)
 
     def _break(self, stream: Any, error: TurntreeError) -> None:
         """Forget a stream that ended, and tell those who wait for answers from it."""

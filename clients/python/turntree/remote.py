@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from turntree.errors import (
     Unavailable,
     stopping,
 )
+from turntree.last_events import last_events
 from turntree.limits import check, check_natives
 from turntree.model import (
     ALL_ITEMS,
@@ -161,7 +162,7 @@ class RemoteStore(Store):
         async def begin() -> Any:
             return method(request, metadata=await self._credentials.metadata())
 
-        return Responses(begin, self._connection().streams, self.target, lambda: self._closed)
+        return Responses(begin, self._connection(), self.target, lambda: self._closed)
 
     # Items
 
@@ -222,7 +223,7 @@ class RemoteStore(Store):
         window: ItemsWindow = ALL_ITEMS,
         include_metadata: bool = False,
         native_dialect: str | None = None,
-    ) -> AsyncIterator[ItemsDelta]:
+    ) -> AsyncGenerator[ItemsDelta, None]:
         check(session_id=session_id, branch=branch, cursor=cursor, window=window)
         check(include_metadata=include_metadata, native_dialect=native_dialect)
         resumption = self._resumption()
@@ -261,7 +262,7 @@ class RemoteStore(Store):
         cursor: bytes | None = None,
         include_metadata: bool = False,
         native_dialect: str | None = None,
-    ) -> AsyncIterator[ItemsDelta]:
+    ) -> AsyncGenerator[ItemsDelta, None]:
         """See `Store.watch`. Once it has begun, it goes on by cursor whenever a server that went away is back."""
         check(session_id=session_id, branch=branch, cursor=cursor)
         check(include_metadata=include_metadata, native_dialect=native_dialect)
@@ -514,7 +515,7 @@ class RemoteStore(Store):
         branch: BranchPointer = MAIN,
         cursor: bytes | None = None,
         native_dialect: str | None = None,
-    ) -> AsyncIterator[TurnsDelta]:
+    ) -> AsyncGenerator[TurnsDelta, None]:
         check(session_id=session_id, branch=branch, cursor=cursor, native_dialect=native_dialect)
         resumption = self._resumption()
         seen = SeenTurns()
@@ -703,9 +704,12 @@ class RemoteStore(Store):
             return
         connection = self._connections.pop(asyncio.get_running_loop(), None)
         if connection is not None:
-            for call in tuple(connection.streams):
+            streams = tuple(connection.streams)
+            for call in streams:
                 call.cancel()
             await connection.pipeline.close()
+            if streams:
+                await last_events(connection.channel)
             await connection.channel.close(grace=self._timeout_s)
         self._connections.clear()
 

@@ -9,7 +9,9 @@ from typing import Any, Self
 import grpc
 import grpc.aio
 
+from turntree.connection import Connection
 from turntree.errors import stopping
+from turntree.last_events import last_events
 from turntree.rpc_errors import from_rpc_error
 
 
@@ -22,20 +24,21 @@ class Responses:
 
     Args:
         begin: Begins the call.
-        streams: The calls of its connection, to be one of until it ends.
+        connection: Where it is made; the call is one of its streams until it ends.
         target: The server, for errors.
         is_closed: Whether the store was closed meanwhile.
     """
 
     def __init__(
-        self, begin: Callable[[], Awaitable[Any]], streams: set[Any], target: str, is_closed: Callable[[], bool]
+        self, begin: Callable[[], Awaitable[Any]], connection: Connection, target: str, is_closed: Callable[[], bool]
     ) -> None:
         self._begin = begin
-        self._streams = streams
+        self._connection = connection
         self._target = target
         self._is_closed = is_closed
         self._call: Any = None
         self._reading: asyncio.Task[Any] | None = None
+        self._is_at_end = False
 
     def __aiter__(self) -> Self:
         return self
@@ -49,7 +52,7 @@ class Responses:
         try:
             if self._call is None:
                 self._call = await self._begin()
-                self._streams.add(self._call)
+                self._connection.streams.add(self._call)
             self._reading = asyncio.create_task(self._call.read())
             response = await asyncio.shield(self._reading)
         except grpc.aio.AioRpcError as error:
@@ -59,6 +62,7 @@ class Responses:
                 raise stopping() from None
             raise
         if response is grpc.aio.EOF:
+            self._is_at_end = True
             raise StopAsyncIteration
         return response
 
@@ -66,12 +70,14 @@ class Responses:
         """End the call, and wait for the read that is at work."""
         if self._call is None:
             return
-        self._call.cancel()
-        self._streams.discard(self._call)
+        is_cut = self._call.cancel()
+        self._connection.streams.discard(self._call)
         if self._reading is not None:
             await asyncio.wait({self._reading})
             if not self._reading.cancelled():
                 self._reading.exception()  # which whoever left no longer wants to know
+        if is_cut and not self._is_at_end:
+            await last_events(self._connection.channel)
 
     def _was_cut(self) -> bool:
         """Whether the call was cancelled because the store was closed, and not because its caller was."""

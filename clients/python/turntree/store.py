@@ -19,7 +19,8 @@ Calls raise the errors of `turntree.errors` and no others. `InvalidArgument` is 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeVar
@@ -123,7 +124,7 @@ class Store(ABC):
         window: ItemsWindow = ALL_ITEMS,
         include_metadata: bool = False,
         native_dialect: str | None = None,
-    ) -> AsyncIterator[ItemsDelta]:
+    ) -> AsyncGenerator[ItemsDelta, None]:
         """Read a branch of any length as deltas of about 1 MiB, each with the cursor that resumes after it.
 
         The deltas applied so far are always a state that the branch was in: a rewrite while it streams starts it over
@@ -139,7 +140,7 @@ class Store(ABC):
         cursor: bytes | None = None,
         include_metadata: bool = False,
         native_dialect: str | None = None,
-    ) -> AsyncIterator[ItemsDelta]:
+    ) -> AsyncGenerator[ItemsDelta, None]:
         """Follow a branch: its state by cursor at once, then a delta for every change, without end.
 
         After a disconnect, a watch with the last cursor goes on where the first one stopped. When the session is
@@ -340,7 +341,7 @@ class Store(ABC):
         branch: BranchPointer = MAIN,
         cursor: bytes | None = None,
         native_dialect: str | None = None,
-    ) -> AsyncIterator[TurnsDelta]:
+    ) -> AsyncGenerator[TurnsDelta, None]:
         """Stream the turns of a branch with all their items, oldest first, each message with its cursor.
 
         With a cursor, the stream begins with the first turn that has an item beyond it, whole.
@@ -486,21 +487,22 @@ class Store(ABC):
         branch: BranchPointer = MAIN,
         cursor: bytes | None = None,
         native_dialect: str | None = None,
-    ) -> AsyncIterator[Turn]:
+    ) -> AsyncGenerator[Turn, None]:
         """Stream the turns of a branch with all their items, oldest first.
 
         When the branch is rewritten meanwhile, the turns begin again from the first; `stream_turn_deltas` tells.
         """
         unfinished: Turn | None = None
         deltas = self.stream_turn_deltas(session_id, branch=branch, cursor=cursor, native_dialect=native_dialect)
-        async for delta in deltas:
-            if delta.restarted:
-                unfinished = None
-            for position, part in enumerate(delta.turns):
-                turn = _joined(unfinished, part) if unfinished is not None else part
-                unfinished = turn if delta.continued and position == len(delta.turns) - 1 else None
-                if unfinished is None:
-                    yield turn
+        async with aclosing(deltas):
+            async for delta in deltas:
+                if delta.restarted:
+                    unfinished = None
+                for position, part in enumerate(delta.turns):
+                    turn = _joined(unfinished, part) if unfinished is not None else part
+                    unfinished = turn if delta.continued and position == len(delta.turns) - 1 else None
+                    if unfinished is None:
+                        yield turn
 
     async def __aenter__(self) -> Self:
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
@@ -86,7 +86,7 @@ class BrokenStore(LocalStore):
         self._last_read[place] = whole
         return await super().get_items(session_id, **options)
 
-    async def stream_items(self, session_id: str, **options: Any) -> AsyncIterator[ItemsDelta]:
+    async def stream_items(self, session_id: str, **options: Any) -> AsyncGenerator[ItemsDelta, None]:
         yield await self.get_items(session_id, **options)
 
     async def pop_item(self, session_id: str, **options: Any) -> Popped:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 from operator import add
@@ -458,22 +459,26 @@ class TurntreeSession(SessionABC):
             shapes.extended_tool_counts,
         )
 
-    async def stream_turns(self, branch_id: str | None = None) -> AsyncIterator[shapes.StreamedTurn]:
+    async def stream_turns(self, branch_id: str | None = None) -> AsyncGenerator[shapes.StreamedTurn, None]:
         """Stream the turns of a branch with all their items, oldest first, whatever its length."""
         pointer = self._read_pointer(branch_id)
         if pointer is None:
             return
-        async for turn in (await self._store()).stream_turns(self.session_id, branch=pointer):
-            yield shapes.streamed_turn(turn)
+        async with aclosing((await self._store()).stream_turns(self.session_id, branch=pointer)) as turns:
+            async for turn in turns:
+                yield shapes.streamed_turn(turn)
 
-    async def watch(self, branch_id: str | None = None, *, cursor: bytes | None = None) -> AsyncIterator[shapes.Change]:
+    async def watch(
+        self, branch_id: str | None = None, *, cursor: bytes | None = None
+    ) -> AsyncGenerator[shapes.Change, None]:
         """Follow a branch: its state first, or what is new since `cursor`, then every change, without end."""
         pointer = self._read_pointer(branch_id)
         if pointer is None:
             return
-        store = await self._store()
-        async for delta in store.watch(self.session_id, branch=pointer, cursor=cursor, include_metadata=True):
-            yield shapes.change(delta)
+        changes = (await self._store()).watch(self.session_id, branch=pointer, cursor=cursor, include_metadata=True)
+        async with aclosing(changes):
+            async for delta in changes:
+                yield shapes.change(delta)
 
     # Usage
 
