@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -24,6 +25,15 @@ from tests.support.items import user
 from tests.support.server_process import launch
 
 WITHIN_S = 30
+
+NO_KEYS = [
+    b"not http\r\n\r\n",
+    b"HTTP/1.0 200 OK\r\nContent-Length: 1000\r\n\r\n{",
+    b"HTTP/1.0 500 No\r\n\r\n",
+    b"HTTP/1.0 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n",
+    b"HTTP/1.0 302 Found\r\nLocation: https://[/\r\n\r\n",
+    b"",
+]
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
@@ -171,17 +181,7 @@ async def test_a_provider_that_drips_keeps_no_server_from_ending(tmp_path: Path,
         process.wait()
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        b"not http\r\n\r\n",
-        b"HTTP/1.0 200 OK\r\nContent-Length: 1000\r\n\r\n{",
-        b"HTTP/1.0 500 No\r\n\r\n",
-        b"HTTP/1.0 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n",
-        b"HTTP/1.0 302 Found\r\nLocation: https://[/\r\n\r\n",
-        b"",
-    ],
-)
+@pytest.mark.parametrize("said", NO_KEYS)
 async def test_an_answer_that_is_none(
     said: bytes, tmp_path: Path, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -197,6 +197,20 @@ async def test_an_answer_that_is_none(
         async with RemoteStore(server.address, token=signer.token()) as store:
             await store.add_items("s", [user("1")])
     assert "signing keys could not be read again" in caplog.text
+
+
+@pytest.mark.parametrize("said", NO_KEYS)
+async def test_an_answer_that_is_none_leaves_no_connection(said: bytes, provider: Provider) -> None:
+    """The connection to a provider is closed whatever it said, and not when its turn comes to be forgotten."""
+    provider.say(said)
+    gc.disable()
+    try:
+        with pytest.raises(InvalidArgument, match="--jwks"):
+            await SignedTokens(JwtSettings(provider.url, AUDIENCE, ISSUER)).refresh()
+        sockets = [thing for thing in gc.get_objects() if isinstance(thing, ssl.SSLSocket)]
+        assert [socket for socket in sockets if socket.fileno() != -1] == []
+    finally:
+        gc.enable()
 
 
 async def test_keys_without_names(tmp_path: Path) -> None:

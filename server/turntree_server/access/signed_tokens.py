@@ -14,7 +14,7 @@ from http.client import HTTPException
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
 import jwt
 from turntree.limits import invalid
@@ -75,6 +75,15 @@ class _OnlyHttps(urllib.request.HTTPRedirectHandler):
         if not newurl.startswith("https://"):
             raise URLError("it leads to a URL that is not https://")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    def http_error_302(self, req: Any, fp: Any, code: int, msg: str, headers: Any) -> Any:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except BaseException:
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +147,8 @@ class SignedTokens:
             with urllib.request.build_opener(_OnlyHttps()).open(where, timeout=_FETCH_TIMEOUT_S) as response:
                 return bytes(response.read(_KEYS_BYTES_MAX))
         except (OSError, ValueError, HTTPException) as error:
+            if isinstance(error, HTTPError):
+                error.close()
             why = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
             invalid("--jwks", where, f"a file or URL that can be read ({why})")
 
