@@ -7,8 +7,10 @@ import contextlib
 import gc
 import json
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -211,6 +213,29 @@ async def test_an_answer_that_is_none_leaves_no_connection(said: bytes, provider
         assert [socket for socket in sockets if socket.fileno() != -1] == []
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("claims", "is_accepted"),
+    [
+        ({"nbf": 10, "iat": 10}, True),
+        ({"nbf": 60}, False),
+        ({"iat": 60}, False),
+        ({"exp": -1}, False),
+        ({"nbf": -60, "iat": -60, "exp": 60}, True),
+    ],
+)
+async def test_the_clock_of_a_signer(claims: dict[str, int], is_accepted: bool, tmp_path: Path) -> None:
+    """A token may begin some seconds in the future, for its signer's clock may be ahead; when it ends, it ends."""
+    signer = Signer(tmp_path / "jwks.json")
+    times: dict[str, Any] = {claim: int(time.time()) + seconds for claim, seconds in claims.items()}
+    token = signer.token(**times)
+    async with serving(tmp_path, jwks=signer.jwks) as server, RemoteStore(server.address, token=token) as store:
+        if is_accepted:
+            assert (await store.add_items("s", [user("1")])).turn == 1
+        else:
+            with pytest.raises(Unauthenticated):
+                await store.add_items("s", [user("1")])
 
 
 async def test_keys_without_names(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ _KEYS_BYTES_MAX = 1024 * 1024
 _REFRESH_S = 300.0
 _REFRESH_S_MIN = 10.0
 _CACHED_MAX = 1_024
+_CLOCK_AHEAD_S_MAX = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,7 @@ class SignedTokens:
             audience=settings.audience,
             issuer=settings.issuer,
             options={"require": ["exp", "aud", "iss", "sub"]},
+            leeway=_CLOCK_AHEAD_S_MAX,  # for when it begins; that it ended is seen each time it comes
         )
         return Caller(
             credential=f"jwt:{claims['sub']}",
