@@ -150,11 +150,11 @@ ROOMS: Mapping[str, set[str]] = {
         "grpc",
         "grpc_health",
     },
-    "turntree_server.settings": {"turntree.limits", "turntree_server.access.signed_tokens"},
+    "turntree_server.settings": {"turntree.limits", "turntree_server.access.jwt_settings"},
     "turntree_server.options": {
         "turntree.errors",
         "turntree.limits",
-        "turntree_server.access.signed_tokens",
+        "turntree_server.access.jwt_settings",
         "turntree_server.settings",
     },
     "turntree_server.keys_command": {"turntree.limits", "turntree_server.access", "turntree_server.options"},
@@ -296,7 +296,7 @@ def test_only_the_app_knows_the_other_rooms() -> None:
     ("module", "strangers"),
     [
         ("turntree", {"agents", "turntree_server", "pysqlite3"}),
-        ("turntree_server.app", {"agents", "openai"}),
+        ("turntree_server.app", {"agents", "cryptography", "jwt", "openai"}),
     ],
 )
 def test_importing_a_module_does_not_load_strangers(module: str, strangers: set[str]) -> None:

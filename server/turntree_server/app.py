@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import astuple
 from datetime import timedelta
 from functools import partial
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote, urlsplit
 
 import grpc.aio
@@ -28,9 +28,9 @@ from turntree.v1.usage_pb2_grpc import add_UsageServiceServicer_to_server
 from turntree_server import failpoints
 from turntree_server.access.authenticator import Authenticator
 from turntree_server.access.caller import check_namespace
+from turntree_server.access.jwt_settings import JwtSettings
 from turntree_server.access.keys import KeyRing
 from turntree_server.access.load import Load
-from turntree_server.access.signed_tokens import SignedTokens
 from turntree_server.engine.refusals import DiskFailed, refusal
 from turntree_server.engine.server_lock import ServerLock
 from turntree_server.engine.sqlite import IN_MEMORY, SqliteEngine
@@ -47,6 +47,9 @@ from turntree_server.service.tls import CertificateFiles
 from turntree_server.service.turns import TurnService
 from turntree_server.service.usage import UsageService
 from turntree_server.settings import LoadLimits, Settings
+
+if TYPE_CHECKING:
+    from turntree_server.access.signed_tokens import SignedTokens
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +164,7 @@ class Server:
         self.host = settings.host
         self.port = settings.port
         self._tls = settings.tls
-        self._signed_tokens = SignedTokens(settings.jwt) if settings.jwt is not None else None
+        self._signed_tokens = _signed_tokens(settings.jwt) if settings.jwt is not None else None
         keys = KeyRing(settings.keys_file) if settings.keys_file is not None else None
         load = Load(settings.load.calls_max, settings.load.watches_max, settings.load.rate_max)
         self._gate = Gate(Authenticator(keys, self._signed_tokens), load, self.namespaces)
@@ -288,6 +291,13 @@ class Server:
                 await self._gate.refresh_signing_keys()
             except Exception:  # the next time tries again
                 log.exception("signing keys could not be looked at")
+
+
+def _signed_tokens(settings: JwtSettings) -> SignedTokens:
+    """What accepts signed tokens. It is imported only here, since a server starts a tenth sooner without it."""
+    from turntree_server.access.signed_tokens import SignedTokens
+
+    return SignedTokens(settings)
 
 
 async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from turntree.errors import InvalidArgument
 from turntree.limits import invalid
 
-from turntree_server.access.signed_tokens import ALGORITHMS_DEFAULT, JwtSettings
+from turntree_server.access.jwt_settings import ALGORITHMS_DEFAULT, JwtSettings
 from turntree_server.settings import (
     DATABASE_DEFAULT,
     GRACE_LIMIT,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from turntree.limits import MESSAGE_BYTES_MAX, invalid
 
-from turntree_server.access.signed_tokens import JwtSettings
+from turntree_server.access.jwt_settings import JwtSettings
 
 DATABASE_DEFAULT = "turntree.db"
 LISTEN_DEFAULT = "127.0.0.1:50051"

@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from turntree.errors import InvalidArgument, Unauthenticated
 from turntree_server.access.authenticator import Authenticator
 from turntree_server.access.caller import Caller
+from turntree_server.access.jwt_settings import JwtSettings
 from turntree_server.access.keys import KeyRing
-from turntree_server.access.signed_tokens import JwtSettings, SignedTokens
+from turntree_server.access.signed_tokens import SignedTokens
 from turntree_server.options import Parser, add_serve_options, read_settings
 from turntree_server.settings import Settings
 

@@ -31,8 +31,8 @@ from turntree.remote import RemoteStore
 from turntree.v1 import pipeline_pb2
 from turntree.v1.pipeline_pb2_grpc import PipelineServiceStub
 from turntree_server.access.caller import Role
+from turntree_server.access.jwt_settings import JwtSettings
 from turntree_server.access.keys import revoke_key
-from turntree_server.access.signed_tokens import JwtSettings
 from turntree_server.app import Server
 from turntree_server.service.roles import ROLES
 from turntree_server.settings import Settings

@@ -20,8 +20,8 @@ from turntree.errors import ErrorReason, InvalidArgument, PermissionDenied, Unau
 from turntree.openai_agents import TurntreeSession
 from turntree.remote import RemoteStore
 from turntree_server.access.caller import Role
+from turntree_server.access.jwt_settings import JwtSettings
 from turntree_server.access.keys import read_keys, revoke_key
-from turntree_server.access.signed_tokens import JwtSettings
 from turntree_server.app import Server
 from turntree_server.exit_codes import ExitCode
 from turntree_server.settings import Settings, TlsSettings

@@ -19,8 +19,8 @@ from turntree.errors import ErrorReason, ResourceExhausted, TurntreeError, Unava
 from turntree.model import AtHead, BranchPointer, Usage
 from turntree.remote import RemoteStore
 from turntree.rpc_errors import from_status_message, to_status_message
+from turntree_server.access.jwt_settings import JwtSettings
 from turntree_server.access.load import Load
-from turntree_server.access.signed_tokens import JwtSettings
 from turntree_server.app import Server
 from turntree_server.engine import sqlite_writer
 from turntree_server.engine.sqlite import IN_MEMORY, SqliteEngine

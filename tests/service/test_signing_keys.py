@@ -16,8 +16,9 @@ import jwt
 import pytest
 from turntree.errors import InvalidArgument, Unauthenticated
 from turntree.remote import RemoteStore
+from turntree_server.access.jwt_settings import JwtSettings
 from turntree_server.access.keys import revoke_key
-from turntree_server.access.signed_tokens import JwtSettings, SignedTokens
+from turntree_server.access.signed_tokens import SignedTokens
 from turntree_server.app import Server
 from turntree_server.exit_codes import ExitCode
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+from itertools import count, takewhile
 from pathlib import Path
 
 import grpc
@@ -81,13 +82,15 @@ async def test_what_is_begun_while_it_stops_is_answered(tmp_path: Path) -> None:
         server = await Server.start(Settings(db=str(db), port=0, grace_s=5))
         async with asyncio.timeout(WITHIN_S), grpc.aio.insecure_channel(server.address) as channel:
             stream = PipelineServiceStub(channel).Pipeline()
-            sending = asyncio.create_task(_send_without_end(stream, number))
             stopping = None
+            is_stopping = asyncio.Event()
+            # A client that still sends when the end comes may lose answers that it has got, and asks for them again.
+            sending = asyncio.create_task(_send_until(is_stopping, stream, number))
             with contextlib.suppress(grpc.aio.AioRpcError):
                 async for response in stream:
                     acknowledged += len(response.replies)
                     stopping = stopping or asyncio.create_task(server.stop())
-            sending.cancel()
+                    is_stopping.set()
             await asyncio.wait({sending})
             assert stopping is not None
             await stopping
@@ -95,8 +98,10 @@ async def test_what_is_begun_while_it_stops_is_answered(tmp_path: Path) -> None:
         assert len((await store.read_items("s")).items) == acknowledged
 
 
-async def _send_without_end(stream: grpc.aio.StreamStreamCall[PipelineRequest, PipelineResponse], number: int) -> None:
-    for message in range(1_000_000):
+async def _send_until(
+    is_over: asyncio.Event, stream: grpc.aio.StreamStreamCall[PipelineRequest, PipelineResponse], number: int
+) -> None:
+    for message in takewhile(lambda _: not is_over.is_set(), count()):
         calls = [
             PipelineCall(
                 call_id=16 * message + call + 1,

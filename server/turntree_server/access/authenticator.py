@@ -6,12 +6,15 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from turntree.errors import ErrorReason, InvalidArgument, Unauthenticated
 
 from turntree_server.access.caller import ANYONE, Caller
 from turntree_server.access.keys import KEY_PREFIX, KeyRing
-from turntree_server.access.signed_tokens import SignedTokens
+
+if TYPE_CHECKING:
+    from turntree_server.access.signed_tokens import SignedTokens
 
 log = logging.getLogger(__name__)
 

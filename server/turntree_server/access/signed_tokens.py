@@ -8,7 +8,7 @@ import json
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from itertools import chain
@@ -20,11 +20,8 @@ import jwt
 from turntree.limits import invalid
 
 from turntree_server.access.caller import Caller, Role, check_namespace
+from turntree_server.access.jwt_settings import JwtSettings
 from turntree_server.outcomes import carry_out
-
-ASYMMETRIC = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-SYMMETRIC = ("HS256", "HS384", "HS512")
-ALGORITHMS_DEFAULT = ("RS256", "ES256", "EdDSA")
 
 _FETCH_TIMEOUT_S = 5.0
 _READ_S_MAX = 6.0
@@ -33,40 +30,6 @@ _REFRESH_S = 300.0
 _REFRESH_S_MIN = 10.0
 _CACHED_MAX = 1_024
 _CLOCK_AHEAD_S_MAX = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class JwtSettings:
-    """Which tokens are accepted.
-
-    Attributes:
-        jwks: The keys that sign them: a file, or an https URL.
-        audience: For whom they must be.
-        issuer: By whom they must be.
-        algorithms: How they may be signed.
-        role_claim: The claim that holds the role.
-        namespace_claim: The claim that holds the namespace.
-    """
-
-    jwks: str
-    audience: str
-    issuer: str
-    algorithms: Sequence[str] = ALGORITHMS_DEFAULT
-    role_claim: str = "turntree_role"
-    namespace_claim: str = "turntree_namespace"
-
-    def __post_init__(self) -> None:
-        if "://" in self.jwks and not self.jwks.startswith("https://"):
-            invalid("--jwks", self.jwks, "a file or an https:// URL")
-        for name, value in (("--jwt-audience", self.audience), ("--jwt-issuer", self.issuer)):
-            if not value.strip():
-                invalid(name, value, "given with --jwks, and not blank")
-        known = (*ASYMMETRIC, *SYMMETRIC)
-        for algorithm in self.algorithms:
-            if algorithm not in known:
-                invalid("--jwt-algorithms", algorithm, f"some of {', '.join(known)}")
-        if not self.algorithms:
-            invalid("--jwt-algorithms", "", f"some of {', '.join(known)}")
 
 
 class _OnlyHttps(urllib.request.HTTPRedirectHandler):
