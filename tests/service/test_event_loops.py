@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from turntree.remote import RemoteStore
 
-from tests.support.items import user
+from tests.support.items import turns, user
 from tests.support.server_process import serving
 
 LOOPS = 60
@@ -66,9 +66,8 @@ def test_streams_that_are_left_before_a_loop_closes(tmp_path: Path) -> None:
 
     with serving(tmp_path) as server, busy_cores():
         asyncio.run(_fill(server.address))
-        kept = (
-            asyncio.new_event_loop()
-        )  # while it has a connection gRPC goes on, and tells one loop what another missed
+        # While this loop has a connection gRPC goes on, and tells one loop what came too late for another.
+        kept = asyncio.new_event_loop()
         store = kept.run_until_complete(connect_only(server.address))
         for _ in range(LEFT_LOOPS):
             asyncio.run(leave(server.address))
@@ -126,6 +125,6 @@ def test_a_stream_that_is_left_ends_in_silence(stream: str, tmp_path: Path) -> N
     assert ran.stderr == ""
 
 
-async def _fill(address: str, turns_count: int = 3, turn_bytes: int = 10) -> None:
+async def _fill(address: str) -> None:
     async with RemoteStore(address) as store:
-        await store.add_items("s", [user(str(turn) + "x" * turn_bytes) for turn in range(turns_count)])
+        await store.add_items("s", turns(3))
