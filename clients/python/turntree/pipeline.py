@@ -221,7 +221,8 @@ class Pipeline:
             # An event loop that closes cancels this task and waits for it. The stream must have ended by then.
             stream.cancel()
             await stream.code()
-            await last_events(self._channel)
+            if stream.cancelled():
+                await last_events(self._channel)
 
     def _break(self, stream: Any, error: TurntreeError) -> None:
         """Forget a stream that ended, and tell those who wait for answers from it."""

@@ -38,7 +38,6 @@ class Responses:
         self._is_closed = is_closed
         self._call: Any = None
         self._reading: asyncio.Task[Any] | None = None
-        self._is_at_end = False
 
     def __aiter__(self) -> Self:
         return self
@@ -62,7 +61,6 @@ class Responses:
                 raise stopping() from None
             raise
         if response is grpc.aio.EOF:
-            self._is_at_end = True
             raise StopAsyncIteration
         return response
 
@@ -76,7 +74,7 @@ class Responses:
             await asyncio.wait({self._reading})
             if not self._reading.cancelled():
                 self._reading.exception()  # which whoever left no longer wants to know
-        if is_cut and not self._is_at_end:
+        if is_cut:
             await last_events(self._connection.channel)
 
     def _was_cut(self) -> bool:
