@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from turntree.errors import TurntreeError
+from turntree.errors import TurntreeError, Unavailable
 from turntree.limits import invalid
 from turntree.v1 import branch_pb2, pipeline_pb2, session_pb2, turn_pb2, usage_pb2
 from turntree.v1.branch_pb2_grpc import add_BranchServiceServicer_to_server
@@ -86,7 +86,7 @@ class AddressInUse(Exception):
     """The server cannot listen on its address."""
 
 
-def _namespaces(settings: Settings, when_failed: Callable[[], None]) -> Namespaces:
+def _namespaces(settings: Settings, when_failed: Callable[[Unavailable], None]) -> Namespaces:
     """What a server serves. Nothing is opened or made yet."""
 
     def engine_of(db: str) -> SqliteEngine:
@@ -187,12 +187,12 @@ class Server:
         reflection.enable_server_reflection((*_SERVICE_NAMES, _HEALTH_NAME, reflection.SERVICE_NAME), self._grpc)
 
     @classmethod
-    async def start(cls, settings: Settings, when_failed: Callable[[], None] = lambda: None) -> Self:
+    async def start(cls, settings: Settings, when_failed: Callable[[Unavailable], None] = lambda _: None) -> Self:
         """Take the address, open the database and serve it; a database is not touched before the address is taken.
 
         Args:
             settings: How the server runs.
-            when_failed: Called, from any thread, when a disk failed in a way that leaves open what is on it.
+            when_failed: Called, from any thread, when nothing is written any more; see `Engine.when_failed`.
 
         Raises:
             DatabaseRefused: The database must not or cannot be opened; if it must not, it is not changed.
@@ -271,7 +271,9 @@ class Server:
                     async with self.namespaces.use(namespace) as store:
                         await store.delete_expired_sessions()
                         await store.forget_old_requests()
-                except Exception:  # the next sweep tries again
+                except TurntreeError as error:  # the next sweep tries again
+                    log.error("expired sessions could not be removed: %s", error)
+                except Exception:  # so it does here
                     log.exception("expired sessions could not be removed")
 
     async def _refresh(self) -> None:
@@ -307,9 +309,10 @@ async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:
 
     Raises:
         DiskFailed: The server stopped by itself, because writing failed in a way that leaves the outcome unknown.
+        DatabaseRemoved: It did because its database was removed or replaced.
     """
     stop = asyncio.Event()
-    has_failed = False
+    failures: list[Unavailable] = []
     loop = asyncio.get_running_loop()
     ending = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -317,9 +320,8 @@ async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:
     for number in ending:
         loop.add_signal_handler(number, stop.set)
 
-    def fail() -> None:
-        nonlocal has_failed
-        has_failed = True
+    def fail(failure: Unavailable) -> None:
+        failures.append(failure)
         loop.call_soon_threadsafe(stop.set)
 
     starting = asyncio.create_task(Server.start(settings, fail))
@@ -332,7 +334,9 @@ async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
     await (await starting).stop()
-    if has_failed:
+    if failures:
+        if failures[0].__cause__ is not None:
+            raise failures[0].__cause__
         where = settings.data_dir or settings.db
         raise DiskFailed(
             f"the disk of {where} failed: what was acknowledged is kept, and a restart finds what else is there"

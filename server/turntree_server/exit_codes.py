@@ -15,6 +15,7 @@ from turntree_server.engine.refusals import (
     DatabaseInUse,
     DatabaseMissing,
     DatabaseRefused,
+    DatabaseRemoved,
     DatabaseTooNew,
     DiskFailed,
 )
@@ -30,6 +31,7 @@ class ExitCode(IntEnum):
     DATABASE_DAMAGED = 65
     DATABASE_MISSING = 66
     ADDRESS_IN_USE = 69
+    DATABASE_REMOVED = 72
     CANNOT_CREATE = 73
     DISK_FAILED = 74
     DATABASE_IN_USE = 75
@@ -43,6 +45,7 @@ _CODES: dict[type[Exception], ExitCode] = {
     DatabaseEmpty: ExitCode.DATABASE_DAMAGED,
     DatabaseMissing: ExitCode.DATABASE_MISSING,
     AddressInUse: ExitCode.ADDRESS_IN_USE,
+    DatabaseRemoved: ExitCode.DATABASE_REMOVED,
     CannotCreate: ExitCode.CANNOT_CREATE,
     DiskFailed: ExitCode.DISK_FAILED,
     DatabaseInUse: ExitCode.DATABASE_IN_USE,

@@ -31,7 +31,7 @@ async def test_what_nobody_expects_ends_no_thread(tmp_path: Path) -> None:
     async with asyncio.timeout(WITHIN_S), LocalStore(await SqliteEngine.open(tmp_path / "a.db")) as store:
         engine = store.engine
         assert isinstance(engine, SqliteEngine)
-        engine.when_failed(lambda: failed.append(True))
+        engine.when_failed(lambda _: failed.append(True))
         engine._writer._after_commit = fail
         await store.add_items("s", [user("1")])
         for _ in range(2):

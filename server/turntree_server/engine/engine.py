@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TypeVar
 
+from turntree.errors import Unavailable
+
 from turntree_server.operations.statement import OperationFactory
 
 T = TypeVar("T")
@@ -46,10 +48,11 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def when_failed(self, callback: Callable[[], None]) -> None:
-        """Call `callback`, on any thread and at most once, when the disk failed and the engine stopped writing.
+    def when_failed(self, callback: Callable[[Unavailable], None]) -> None:
+        """Call `callback`, on any thread and at most once, with the error of later writes, when writing has stopped.
 
-        The outcome of the last writes is unknown then. Reads go on; writes do after the database is opened again.
+        The disk failed, and the outcome of the last writes is unknown; or, if the error has a cause, that one, which is
+        for whoever runs the engine. Reads go on; writes do after the database is opened again.
         """
 
     @abstractmethod

@@ -61,6 +61,16 @@ class DatabaseEmpty(DatabaseRefused):
         super().__init__(path, "it is empty, as a copy is that was cut short: give another file")
 
 
+class DatabaseRemoved(Exception):
+    """It was removed or replaced under a server, which does not know who took it, and whether it comes back."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(
+            f"{path} was removed or replaced, or its log (-wal, -shm) was, while it was open: what was acknowledged"
+            " is in the files that were taken away; put them back, all of them, or restore a backup"
+        )
+
+
 class DiskFailed(Exception):
     """The disk failed, under a server or a command; nothing that a server acknowledged is lost."""
 

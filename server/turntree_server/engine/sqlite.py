@@ -66,7 +66,7 @@ class SqliteEngine(Engine):
         self._process = OwnProcess()
         self._lock: ServerLock | None = None
         self._listeners = Listeners()
-        self._writer = SqliteWriter(self._open_writer, self._listeners, LogBound(self.path).keep)
+        self._writer = SqliteWriter(self._open_writer, self._listeners, LogBound(self.path).keep, self.path)
         self._readers: list[_Reader] = []
         self._next_reader: Callable[[], _Reader] = self._no_reader
         self._brief_reader: _BriefReader
@@ -148,7 +148,7 @@ class SqliteEngine(Engine):
         self._writer.wake()
         return remove
 
-    def when_failed(self, callback: Callable[[], None]) -> None:
+    def when_failed(self, callback: Callable[[Unavailable], None]) -> None:
         """See `Engine.when_failed`."""
         self._writer.when_failed(callback)
 

@@ -16,6 +16,8 @@ from turntree.errors import ErrorReason, TurntreeError, Unavailable, exhausted, 
 
 from turntree_server import failpoints
 from turntree_server.engine.listeners import Listeners
+from turntree_server.engine.place import Place
+from turntree_server.engine.refusals import DatabaseRemoved
 from turntree_server.engine.sqlite_driver import (
     Connection,
     TakesLong,
@@ -89,7 +91,8 @@ class SqliteWriter:
     each statement. Who uses the connection holds it: the caller until the operation is handed over, then the thread.
 
     When the disk fails, nobody knows what of the last batch is on it, and the system may report the next write as done
-    although the one before is lost. So nothing is written any more then, until the database is opened again.
+    although the one before is lost. So nothing is written any more then, until the database is opened again. Nor is it
+    when a file of the database has lost its name, which is looked at before each acknowledgement.
     """
 
     def __init__(
@@ -97,12 +100,15 @@ class SqliteWriter:
         open_connection: Callable[[], Connection],
         listeners: Listeners,
         after_commit: Callable[[Connection], None],
+        path: str,
     ) -> None:
         self._open_connection = open_connection
         self._listeners = listeners
         self._after_commit = after_commit
+        self._path = path
+        self._place = Place(path)
         self._failure: Unavailable | None = None
-        self._on_failure: Callable[[], None] = lambda: None
+        self._on_failure: Callable[[Unavailable], None] = lambda _: None
         self._queue: SimpleQueue[_Work | None] = SimpleQueue()
         self._lock = threading.Lock()  # entered and left without a line of Python, where a signal could come in between
         self._free = threading.Condition(self._lock)
@@ -158,8 +164,8 @@ class SqliteWriter:
             if not self._closed:
                 self._queue.put(None)
 
-    def when_failed(self, callback: Callable[[], None]) -> None:
-        """Call `callback`, on any thread, when the disk fails."""
+    def when_failed(self, callback: Callable[[Unavailable], None]) -> None:
+        """Call `callback`, on any thread, when nothing is written any more, with the error of later writes."""
         self._on_failure = callback
 
     async def close(self) -> None:
@@ -228,11 +234,12 @@ class SqliteWriter:
 
     def _stop_writing(self, failure: Unavailable) -> None:
         self._failure = failure
-        self._on_failure()
+        self._on_failure(failure)
 
     def _prepare(self, connection: Connection) -> int:
         """Make a connection ready, and return its first `_data_version`."""
         try:
+            self._place.note()
             connection.execute("PRAGMA busy_timeout = 0")  # an event loop must not wait; the thread does, in `_begin`
             return self._data_version(connection)
         except BaseException:
@@ -337,8 +344,22 @@ class SqliteWriter:
                 connection.execute("COMMIT" if any(work.error is None for work in batch) else "ROLLBACK")
                 if failpoints.ON:
                     failpoints.hit("batch.committed")
+                if not self._place.is_kept():
+                    raise self._removed()
         _deliver(batch)
         self._listeners.notify(work.session_id for work in batch if work.error is None)
+
+    def _removed(self) -> Unavailable:
+        """Stop writing, since what is written has no name any more, and return the error that says so."""
+        cause = DatabaseRemoved(self._path)
+        log.error("%s", cause)
+        failure = Unavailable(
+            ErrorReason.STORE_FAILED,
+            "the database was removed or replaced: nothing is written until it is opened again",
+        )
+        failure.__cause__ = cause
+        self._stop_writing(failure)
+        return failure
 
     @contextlib.contextmanager
     def _settled_alike(self, connection: Connection, batch: list[_Work]) -> Iterator[None]:
