@@ -50,6 +50,19 @@ def test_a_log_that_cannot_be_seen(tmp_path: Path) -> None:
     connection.close()
 
 
+def test_the_log_of_a_database_that_is_a_link(tmp_path: Path) -> None:
+    """The log is kept small also where the database is called by a symbolic link: it is beside the file itself."""
+    (tmp_path / "data").mkdir()
+    link, log = tmp_path / "link.db", tmp_path / "data" / "a.db-wal"
+    link.symlink_to(tmp_path / "data" / "a.db")
+    connection = connect(str(link))
+    connection.execute("CREATE TABLE t (x)")
+    assert log.stat().st_size
+    LogBound(str(link), log_bytes_max=1).keep(connection)
+    assert not log.stat().st_size
+    connection.close()
+
+
 def _wait_until_free(store: object) -> None:
     """Wait until the thread has let go of the connection, which it does after it delivers an outcome."""
     assert isinstance(store, LocalStore)

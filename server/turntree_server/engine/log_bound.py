@@ -19,7 +19,7 @@ class LogBound:
     """
 
     def __init__(self, path: str, log_bytes_max: int = _LOG_BYTES_MAX) -> None:
-        self._log = f"{path}-wal"
+        self._log = f"{os.path.realpath(path)}-wal"  # SQLite follows links too
         self._step_bytes = log_bytes_max
         self._next_bytes = log_bytes_max
 

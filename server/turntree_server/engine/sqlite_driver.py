@@ -88,6 +88,7 @@ def connect(path: str) -> Connection:
 @contextmanager
 def reading(path: str) -> Iterator[Connection]:
     """Open a file that exists so that nothing in it or in its log can change, not even by closing it."""
+    path = os.path.realpath(path)  # what belongs to a database is beside the file itself, and not beside a link to it
     had_log = os.path.exists(f"{path}-wal")
     # A program that died in a transaction left a journal, and only who may write can take that back.
     connection = _open(path, "rw" if os.path.exists(f"{path}-journal") else "ro")
