@@ -18,6 +18,7 @@ from turntree_server.engine.sqlite import SqliteEngine
 from turntree_server.exit_codes import ExitCode
 from turntree_server.local_store import LocalStore
 
+from tests.service.test_process import assert_refused, run
 from tests.support.items import user
 from tests.support.server_process import ServerProcess, log_of
 
@@ -87,6 +88,16 @@ async def test_a_link_to_a_database(tmp_path: Path) -> None:
         os.unlink(f"{db}-wal")
         with pytest.raises(Unavailable, match="removed or replaced"):
             await store.add_items("s", [user("2")])
+
+
+def test_a_log_without_its_database(tmp_path: Path) -> None:
+    """A log whose database was taken away is not thrown away at the next start: it may hold what was acknowledged."""
+    for end, content in {"-wal": b"acknowledged", "-shm": b""}.items():
+        (tmp_path / f"a.db{end}").write_bytes(content)
+    refused = run("serve", "--db", tmp_path / "a.db", "--listen", "127.0.0.1:0")
+    assert_refused(refused, "its log a.db-wal", "put", code=ExitCode.DATABASE_MISSING)
+    assert (tmp_path / "a.db-wal").read_bytes() == b"acknowledged"
+    assert not (tmp_path / "a.db").exists()
 
 
 async def test_a_server_ends_with_a_code_of_its_own(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from turntree_server.engine.migrate import all_migrations, migrations_done
-from turntree_server.engine.refusals import DatabaseDamaged, DatabaseForeign, DatabaseTooNew
+from turntree_server.engine.refusals import DatabaseDamaged, DatabaseForeign, DatabaseMissing, DatabaseTooNew
 from turntree_server.engine.sqlite_driver import Connection, is_damage, primary_code, reading, sqlite3
 
 _SDK_COLUMNS = {
@@ -27,10 +27,14 @@ def inspect(path: str, *, check: bool = True, name: str | None = None) -> None:
         DatabaseForeign: It is of another program.
         DatabaseTooNew: It is of a newer turntree.
         DatabaseDamaged: It is damaged.
+        DatabaseMissing: It is absent or empty, and its log is not, which SQLite would throw away.
     """
-    if not os.path.isfile(path) or os.path.getsize(path) == 0:
-        return
     name = name or path
+    if not _size(path):
+        if _size(f"{os.path.realpath(path)}-wal"):
+            why = f"it is missing or empty, and its log {os.path.basename(path)}-wal is there: put the file back, or"
+            raise DatabaseMissing(name, f"{why} restore a backup; remove the log to begin anew without it")
+        return
     try:
         with reading(path) as connection:
             _refuse_foreign(connection, name)
@@ -47,6 +51,10 @@ def inspect(path: str, *, check: bool = True, name: str | None = None) -> None:
         if is_damage(error):
             raise DatabaseDamaged(name, str(error)) from None
         raise
+
+
+def _size(path: str) -> int:
+    return os.path.getsize(path) if os.path.isfile(path) else 0
 
 
 def is_empty(connection: Connection) -> bool:
