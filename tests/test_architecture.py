@@ -155,6 +155,7 @@ ROOMS: Mapping[str, set[str]] = {
         "turntree.errors",
         "turntree.limits",
         "turntree_server.access.jwt_settings",
+        "turntree_server.lines",
         "turntree_server.settings",
     },
     "turntree_server.keys_command": {"turntree.limits", "turntree_server.access", "turntree_server.options"},
@@ -175,6 +176,7 @@ ROOMS: Mapping[str, set[str]] = {
         "grpc_health",
         "grpc_reflection",
     },
+    "turntree_server.lines": set(),
     "turntree_server.file_limit": {"turntree_server.settings"},
     "turntree_server.memory": set(),
     "turntree_server.cli": {
@@ -186,6 +188,7 @@ ROOMS: Mapping[str, set[str]] = {
         "turntree_server.engine.sqlite_driver",
         "turntree_server.exit_codes",
         "turntree_server.keys_command",
+        "turntree_server.lines",
         "turntree_server.maintenance",
         "turntree_server.options",
         "asyncio",
@@ -193,6 +196,7 @@ ROOMS: Mapping[str, set[str]] = {
     "turntree_server.maintenance": {
         "turntree_server.engine.backup",
         "turntree_server.engine.verify",
+        "turntree_server.lines",
         "turntree_server.settings",
     },
     "turntree_server.exit_codes": {

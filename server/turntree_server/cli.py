@@ -21,6 +21,7 @@ from turntree_server.engine.sqlite_driver import SQLITE_VERSION, require_sound_s
 from turntree_server.exit_codes import REFUSALS, ExitCode, exit_code_of
 from turntree_server.file_limit import allow_open_files
 from turntree_server.keys_command import add_keys_command
+from turntree_server.lines import LogFormatter, one_line
 from turntree_server.maintenance import add_commands
 from turntree_server.memory import keep_freed_memory, look_for_garbage_seldom
 from turntree_server.options import Parser, add_serve_options, command_line, read_settings
@@ -37,12 +38,12 @@ def main() -> None:
         arguments.run(arguments)
         print(end="", flush=True)  # nothing, if there is no output
     except REFUSALS as error:
-        print(f"turntree: {error}", file=sys.stderr)
+        print(f"turntree: {one_line(str(error))}", file=sys.stderr)
         sys.exit(exit_code_of(error))
     except OSError as error:
         # What could not be written to the output would be tried again, and told of, when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
-        print(f"turntree: {error}", file=sys.stderr)
+        print(f"turntree: {one_line(str(error))}", file=sys.stderr)
         sys.exit(ExitCode.FAILED)
 
 
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(arguments: argparse.Namespace) -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _log_to_stderr()
     with command_line():
         settings = read_settings(arguments)
     allow_open_files(settings.load)
@@ -73,8 +74,15 @@ def _serve(arguments: argparse.Namespace) -> None:
     asyncio.run(serve(settings, _announce))
 
 
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
 def _announce(server: Server) -> None:
-    print(f"turntree {__version__} listening on {server.address} ({server.namespaces.description})", flush=True)
+    served = one_line(server.namespaces.description)
+    print(f"turntree {__version__} listening on {server.address} ({served})", flush=True)
 
 
 def _doctor(arguments: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from turntree_server.engine.backup import backup, restore
 from turntree_server.engine.verify import verify
+from turntree_server.lines import one_line
 from turntree_server.settings import DATABASE_DEFAULT
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -48,19 +49,19 @@ def _add_db(parser: argparse.ArgumentParser, what: str) -> None:
 def _backup(arguments: argparse.Namespace) -> None:
     with _ended_by_signals():
         held = backup(arguments.db, arguments.destination, force=arguments.force)
-    print(f"turntree: copied {arguments.db} to {arguments.destination} ({held})")
+    print(one_line(f"turntree: copied {arguments.db} to {arguments.destination} ({held})"))
 
 
 def _restore(arguments: argparse.Namespace) -> None:
     with _ended_by_signals():
         held = restore(arguments.copy, arguments.db, force=arguments.force)
-    print(f"turntree: restored {arguments.copy} to {arguments.db} ({held})")
+    print(one_line(f"turntree: restored {arguments.copy} to {arguments.db} ({held})"))
 
 
 def _verify(arguments: argparse.Namespace) -> None:
     with _ended_by_signals():
         held = verify(arguments.file)
-    print(f"turntree: {arguments.file} is sound ({held})")
+    print(one_line(f"turntree: {arguments.file} is sound ({held})"))
 
 
 class _Ended(BaseException):

@@ -14,6 +14,7 @@ from turntree.errors import InvalidArgument
 from turntree.limits import invalid
 
 from turntree_server.access.jwt_settings import ALGORITHMS_DEFAULT, JwtSettings
+from turntree_server.lines import one_line
 from turntree_server.settings import (
     DATABASE_DEFAULT,
     GRACE_LIMIT,
@@ -73,8 +74,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End the command with its exit code for this, `USAGE`, and without all the options before the reason."""
-        shown = "".join(each if each.isprintable() else repr(each)[1:-1] for each in message)
-        self.exit(2, f"turntree: {shown}; see {self.prog} --help\n")
+        self.exit(2, f"turntree: {one_line(message)}; see {self.prog} --help\n")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         parsed, rest = super().parse_known_args(args, namespace)
