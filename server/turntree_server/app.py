@@ -205,6 +205,7 @@ class Server:
         try:
             await server._listen()
         except BaseException:
+            await server._grpc.stop(None)
             await server.namespaces.close()
             raise
         return server
@@ -333,7 +334,12 @@ async def serve(settings: Settings, announce: Callable[[Server], None]) -> None:
     for number in ending:  # who asks twice does not want to wait
         loop.remove_signal_handler(number)
         signal.signal(number, signal.SIG_DFL)
-    await (await starting).stop()
+    starting.cancel()  # which changes nothing if it has started
+    try:
+        server = await starting
+    except asyncio.CancelledError:
+        return
+    await server.stop()
     if failures:
         if failures[0].__cause__ is not None:
             raise failures[0].__cause__

@@ -6,9 +6,13 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
+import threading
+import time
 from itertools import count, takewhile
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -28,6 +32,7 @@ from tests.support.items import user
 from tests.support.server_process import ServerProcess, launch, log_of
 
 WITHIN_S = 30
+GIVEN_UP_WITHIN_S = 8
 OPENS_SLOWLY = (
     sys.executable,
     "-c",
@@ -54,6 +59,59 @@ def test_a_signal_while_it_starts(seconds: int, signals: int, code: int, tmp_pat
     finally:
         process.kill()
         process.wait()
+
+
+LONG = (
+    "SELECT COUNT(*) FROM (WITH RECURSIVE n (x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 200000000)"
+    " SELECT x FROM n)"
+)
+
+
+@pytest.mark.parametrize("place", ["engine.inspect.migrations_done", "engine.sqlite.migrate"])
+async def test_an_opening_that_is_given_up(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who gives up while a database is looked through or migrated does not wait for the end of that."""
+    db = tmp_path / "a.db"
+    await (await SqliteEngine.open(db)).close()
+    has_begun = threading.Event()
+
+    def takes_long(connection: Any) -> None:
+        has_begun.set()
+        connection.execute(LONG).fetchall()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"turntree_server.{place}", takes_long)
+        opening = asyncio.create_task(SqliteEngine.open(db))
+        assert await asyncio.to_thread(has_begun.wait, WITHIN_S)
+        opening.cancel()
+        given_up_at = time.monotonic()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert time.monotonic() - given_up_at < GIVEN_UP_WITHIN_S
+    await (await SqliteEngine.open(db)).close()
+
+
+def test_a_server_does_not_end_its_look_at_a_file_first(tmp_path: Path) -> None:
+    """A server that is told to stop while it looks for damage ends then, in good order, and not after that."""
+    db = tmp_path / "conversations.db"
+    ServerProcess.start(db).stop()
+    slow = (
+        "import sys; from turntree_server import cli; from turntree_server.engine import inspect;"
+        f"inspect.migrations_done = lambda connection: connection.execute('{LONG}').fetchall(); sys.exit(cli.main())"
+    )
+    process = launch(db, command=[sys.executable, "-c", slow])
+    try:
+        while not db.with_name("conversations.db-lock").exists():
+            assert process.poll() is None, log_of(db).read_text()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.2)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=GIVEN_UP_WITHIN_S)
+        assert (process.returncode, output) == (0, "")
+    finally:
+        process.kill()
+        process.wait()
+    assert not db.with_name("conversations.db-lock").exists()
+    assert "Traceback" not in log_of(db).read_text()
 
 
 async def test_a_read_that_nobody_waits_for_ends(tmp_path: Path) -> None:

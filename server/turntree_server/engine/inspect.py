@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from turntree_server.engine.migrate import all_migrations, migrations_done
 from turntree_server.engine.refusals import DatabaseDamaged, DatabaseForeign, DatabaseMissing, DatabaseTooNew
@@ -15,13 +16,16 @@ _SDK_COLUMNS = {
 _ANOTHER_FILE = "give another file, or restore a backup if this was a database of turntree"
 
 
-def inspect(path: str, *, check: bool = True, name: str | None = None) -> None:
+def inspect(
+    path: str, *, check: bool = True, name: str | None = None, is_given_up: Callable[[], bool] = lambda: False
+) -> None:
     """Refuse a file that turntree must not open; an absent or empty one is welcome.
 
     Args:
         path: The file.
         check: Whether to read all of it for damage, which takes some seconds for each gigabyte.
         name: What the file is called in errors, when that is not its path.
+        is_given_up: Whether nobody waits for this any more, so that it is to end.
 
     Raises:
         DatabaseForeign: It is of another program.
@@ -36,7 +40,7 @@ def inspect(path: str, *, check: bool = True, name: str | None = None) -> None:
             raise DatabaseMissing(name, f"{why} restore a backup; remove the log to begin anew without it")
         return
     try:
-        with reading(path) as connection:
+        with reading(path, is_given_up) as connection:
             _refuse_foreign(connection, name)
             done, known = migrations_done(connection), all_migrations()[-1].number
             if done > known:

@@ -87,6 +87,8 @@ class SqliteEngine(Engine):
     async def start(self) -> None:
         """Open the database, make or migrate its schema, and take over what plain SQLiteSessions left in it.
 
+        Whoever gives up does not wait for the end of that; a step of the schema that was begun has no effect then.
+
         Raises:
             Unavailable: STORE_FAILED, when the file cannot be opened. Its cause is a `DatabaseRefused` when the file is
                 damaged, of another program, of a newer turntree, another server's, or has a second name; it is not
@@ -178,12 +180,14 @@ class SqliteEngine(Engine):
                 raise DatabaseMissing(self.path, "it is a folder")
             refuse_other_names(self.path)
             open_files.claim(self.path)
-            inspect(self.path, check=self._check)
+            inspect(self.path, check=self._check, is_given_up=self._writer.is_closed)
         if failpoints.ON:
             failpoints.hit("open.begin")
         connection = connect(self.path)
         try:
+            connection.set_progress_handler(self._writer.is_closed, STEPS_BETWEEN_LOOKS)
             self._prepare(connection)
+            connection.set_progress_handler(None, 0)
         except BaseException:
             connection.close()
             raise

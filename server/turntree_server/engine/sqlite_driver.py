@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
@@ -86,13 +86,17 @@ def connect(path: str) -> Connection:
 
 
 @contextmanager
-def reading(path: str) -> Iterator[Connection]:
-    """Open a file that exists so that nothing in it or in its log can change, not even by closing it."""
+def reading(path: str, is_given_up: Callable[[], bool] = lambda: False) -> Iterator[Connection]:
+    """Open a file that exists so that nothing in it or in its log can change, not even by closing it.
+
+    What is read is ended by a signal, since Python handles one whenever it runs code of its own, and so in the midst of
+    the library's work; and by what is given, which is asked now and then.
+    """
     path = os.path.realpath(path)  # what belongs to a database is beside the file itself, and not beside a link to it
     had_log = os.path.exists(f"{path}-wal")
     # A program that died in a transaction left a journal, and only who may write can take that back.
     connection = _open(path, "rw" if os.path.exists(f"{path}-journal") else "ro")
-    connection.set_progress_handler(let_signals_in, STEPS_BETWEEN_LOOKS)
+    connection.set_progress_handler(is_given_up, STEPS_BETWEEN_LOOKS)
     try:
         yield connection
     finally:

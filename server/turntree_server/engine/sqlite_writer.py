@@ -168,6 +168,10 @@ class SqliteWriter:
         """Call `callback`, on any thread, when nothing is written any more, with the error of later writes."""
         self._on_failure = callback
 
+    def is_closed(self) -> bool:
+        """Whether it was closed, also while it opens."""
+        return self._closed
+
     async def close(self) -> None:
         """Commit what is queued, then end the thread."""
         with self._lock:
