@@ -182,7 +182,8 @@ class ManyNamespaces(Namespaces):
 
     async def close(self) -> None:
         self._is_closed = True
-        for name in tuple(self._opened):
+        for name, opened in tuple(self._opened.items()):
+            opened.opening.cancel()  # which changes nothing if it is open
             self._close(name)
         await asyncio.gather(*self._closing.values())
         self._give_free()
@@ -194,12 +195,12 @@ class ManyNamespaces(Namespaces):
                 store.end_watches()
             return store
         except TurntreeError as error:
-            del self._opened[namespace]
+            self._opened.pop(namespace, None)
             # What it says is for the operator: a client may not read where databases are.
             log.error("the database of the namespace %s cannot be opened: %s", namespace, error.__cause__ or error)
             raise Unavailable(ErrorReason.STORE_FAILED, "the database of the namespace cannot be opened") from None
         except BaseException:
-            del self._opened[namespace]
+            self._opened.pop(namespace, None)
             raise
 
     async def _make_room(self, namespace: str) -> None:
@@ -217,8 +218,10 @@ class ManyNamespaces(Namespaces):
         opened = self._opened.pop(namespace)
 
         async def close() -> None:
+            await asyncio.wait([opened.opening])
             try:
-                await (await opened.opening).close()
+                if not opened.opening.cancelled() and not opened.opening.exception():
+                    await opened.opening.result().close()
             except Exception:  # it is closed all the same, and its writes are on disk or were refused
                 log.exception("the database of the namespace %s did not close in order", namespace)
             finally:

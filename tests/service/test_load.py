@@ -384,6 +384,29 @@ async def test_a_namespace_that_cannot_be_opened(caplog: pytest.LogCaptureFixtur
     await namespaces.close()
 
 
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_namespace_that_is_being_opened_at_the_end(fails: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that ends waits for no database that is not open yet; one that cannot be opened leaves no traceback."""
+    has_begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def open_store(_: str) -> LocalStore:
+        has_begun.set()
+        await may_end.wait()
+        raise Unavailable(ErrorReason.STORE_FAILED, "cannot be opened")
+
+    namespaces = ManyNamespaces(open_store, 2, "")
+    asking = asyncio.create_task(namespaces.acquire("a"))
+    await has_begun.wait()
+    asking.cancel()
+    if fails:
+        may_end.set()
+    async with asyncio.timeout(WITHIN_S):
+        await namespaces.close()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 async def test_tenants_beyond_the_open_ones_take_turns(tmp_path: Path) -> None:
     """With room for two, five tenants write and read each their own, and a watch keeps its namespace open."""
     signer = Signer(tmp_path / "jwks.json")
