@@ -23,8 +23,10 @@ from turntree.errors import Conflict, ErrorReason, InvalidArgument, Unavailable
 from turntree.model import AfterTurn, BranchPointer, DeltaKind, Usage
 from turntree.openai_agents import TurntreeSession
 from turntree.remote import RemoteStore
-from turntree_server.engine.backup import CannotCreate, backup
+from turntree_server.engine.backup import CannotCreate, backup, restore
 from turntree_server.engine.migrate import all_migrations
+from turntree_server.engine.refusals import DatabaseInUse
+from turntree_server.engine.verify import verify
 from turntree_server.exit_codes import ExitCode
 
 from tests.docs.pages import REFERENCE, table
@@ -713,6 +715,39 @@ def test_a_file_with_two_names(command: str, db: Path, tmp_path: Path) -> None:
         assert state(tmp_path) == before
     hard.unlink()
     ServerProcess.start(db).stop()
+
+
+@pytest.mark.parametrize("command", ["backup", "verify", "restore"])
+async def test_a_source_with_two_names(command: str, db: Path, tmp_path: Path) -> None:
+    """A file whose log may be beside its other name is not read for the whole of it; a copy has no log, and is read."""
+    copy, other = tmp_path / "copy.db", tmp_path / "other.db"
+    backup(str(db), str(copy))
+    for path in (db, copy):
+        path.with_suffix(".hard").hardlink_to(path)
+    commands: dict[str, Callable[[str, str], str]] = {
+        "backup": backup,
+        "verify": lambda path, _: verify(path),
+        "restore": restore,
+    }
+    reads = commands[command]
+    before = state(tmp_path)
+    with pytest.raises(DatabaseInUse, match="the file has 2 names"):
+        reads(str(db.with_suffix(".hard")), str(other))
+    assert state(tmp_path) == before
+    assert reads(str(copy), str(other))
+
+
+@pytest.mark.parametrize("end", ["-wal", "-shm", "-journal", "-lock"])
+def test_a_copy_in_the_place_of_a_log(end: str, db: Path, tmp_path: Path) -> None:
+    """No copy takes a name that belongs to another database, such as that of its log, also with --force."""
+    copy, name = tmp_path / "copy.db", Path(f"{db}{end}")
+    backup(str(db), str(copy))
+    name.write_bytes(b"of the database")
+    before = state(tmp_path)
+    for replace in (backup, restore):
+        with pytest.raises(CannotCreate, match="the name belongs to"):
+            replace(str(copy), str(name), force=True)
+        assert state(tmp_path) == before
 
 
 async def test_an_embedded_store_of_a_file_with_two_names(db: Path, tmp_path: Path) -> None:

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from turntree_server.engine.refusals import PART, DatabaseInUse, DatabaseMissing, refuse_other_names, require_file
+from turntree_server.engine.refusals import (
+    PART,
+    PARTS,
+    DatabaseInUse,
+    DatabaseMissing,
+    refuse_log_elsewhere,
+    refuse_other_names,
+    require_file,
+)
 from turntree_server.engine.server_lock import ServerLock
 from turntree_server.engine.sqlite_driver import (
     Connection,
@@ -83,6 +91,7 @@ def restore(copy: str, db: str, *, force: bool = False) -> str:
 def _replace(source: str, path: str, force: bool, *, restores: bool = False) -> str:
     """Put a verified copy of a file in the place of one that nobody has open, and say what it holds."""
     path = os.path.realpath(path)
+    _refuse_name_of_part(path)
     with _locked(path):
         _refuse_existing(path, force)
         if restores:
@@ -110,6 +119,14 @@ def _locked(path: str) -> Iterator[None]:
         lock.release()
 
 
+def _refuse_name_of_part(path: str) -> None:
+    """Refuse the name of what lies beside a database and belongs to it."""
+    for end in (*PARTS, "-lock"):
+        owner = path.removesuffix(end)
+        if owner != path and os.path.exists(owner):
+            raise CannotCreate(path, f"the name belongs to {owner}")
+
+
 def _refuse_existing(path: str, force: bool) -> None:
     if not os.path.lexists(path):
         return
@@ -132,7 +149,7 @@ def _beside(path: str) -> Iterator[str]:
     except OSError as error:
         raise CannotCreate(path, _reason(error)) from None
     finally:
-        for end in ("", "-wal", "-shm", "-journal"):
+        for end in PARTS:
             with suppress(FileNotFoundError):
                 os.unlink(beside + end)
 
@@ -146,6 +163,7 @@ def _copy(source: str, copy: str, path: str, *, new_id: bool) -> None:
         with reading(source) as original:
             original.execute("BEGIN")
             original.execute("SELECT 1 FROM sqlite_master").fetchone()
+            refuse_log_elsewhere(source, original)
             with closing(sqlite3.connect(copy, isolation_level=None)) as writing:
                 writing.execute("PRAGMA synchronous = OFF")  # it is synchronised below, before it has its name
                 original.backup(writing, pages=_PAGES_AT_ONCE, progress=let_signals_in)

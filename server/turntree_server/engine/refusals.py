@@ -7,9 +7,9 @@ import glob
 import os
 import stat
 
-from turntree_server.engine.sqlite_driver import is_disk_failure, primary_code, sqlite3
+from turntree_server.engine.sqlite_driver import Connection, is_disk_failure, primary_code, sqlite3
 
-_PARTS = ("", "-wal", "-shm", "-journal")
+PARTS = ("", "-wal", "-shm", "-journal")
 """The ends of the names of a database and of what belongs to it."""
 PART = ".part"
 """The end of the name that a copy has while it is made, beside the file whose place it takes."""
@@ -121,6 +121,17 @@ def refuse_other_names(path: str) -> None:
         )
 
 
+def refuse_log_elsewhere(path: str, connection: Connection) -> None:
+    """Refuse to read a file that has a second name, if its log may be beside that one; a copy has no log.
+
+    Raises:
+        DatabaseInUse: It may be.
+    """
+    (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if mode == "wal":
+        refuse_other_names(path)
+
+
 def _names(path: str) -> int:
     """How many names a file has; what cannot be looked at is refused by whoever opens it."""
     try:
@@ -162,7 +173,7 @@ def refusal(path: str, error: BaseException, name: str | None = None) -> Excepti
 def _why_not(path: str, error: BaseException) -> str:
     """Why the system let the database library not open a file or write to it, which the library does not say."""
     needed = os.R_OK if primary_code(error) == sqlite3.SQLITE_CANTOPEN else os.W_OK
-    for part in _PARTS:
+    for part in PARTS:
         if os.path.exists(path + part) and not os.access(path + part, needed):
             return os.strerror(errno.EACCES) + (f" ({path}{part})" if part else "")
     if not os.access(os.path.dirname(path) or ".", os.W_OK):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from turntree_server.engine.inspect import inspect, is_empty
 from turntree_server.engine.migrate import migrations_done
-from turntree_server.engine.refusals import DatabaseDamaged, DatabaseEmpty, refusal, require_file
+from turntree_server.engine.refusals import DatabaseDamaged, DatabaseEmpty, refusal, refuse_log_elsewhere, require_file
 from turntree_server.engine.sqlite_driver import (
     Connection,
     drive,
@@ -27,7 +27,8 @@ def verify(path: str, *, name: str | None = None) -> str:
         What it holds, for people.
 
     Raises:
-        DatabaseRefused: It is missing, empty, damaged, of another program or of a newer turntree, or cannot be read.
+        DatabaseRefused: It is missing, empty, damaged, of another program or of a newer turntree, or cannot be read, or
+            its log may be beside another name of the file.
         DiskFailed: The disk failed.
     """
     require_sound_sqlite()
@@ -36,6 +37,7 @@ def verify(path: str, *, name: str | None = None) -> str:
     try:
         inspect(path, check=False, name=name)
         with reading(path) as connection:
+            refuse_log_elsewhere(path, connection)
             connection.execute("BEGIN")
             findings = _structural_findings(connection)
             if not findings and is_empty(connection):
