@@ -13,9 +13,11 @@ import grpc.aio
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from h2.settings import SettingCodes
+from turntree.errors import Unauthenticated
 from turntree.remote import RemoteStore
 from turntree.v1.pipeline_pb2 import PipelineCall, PipelineRequest, PipelineResponse
-from turntree.v1.session_pb2 import GetItemsRequest, StreamItemsRequest
+from turntree.v1.session_pb2 import AddItemsRequest, GetItemsRequest, StreamItemsRequest
+from turntree.v1.session_pb2_grpc import SessionServiceStub
 from turntree_server.access.keys import revoke_key
 from turntree_server.app import Server
 from turntree_server.service.pipeline import CALLS_AT_WORK_MAX
@@ -23,13 +25,15 @@ from turntree_server.service.room import LARGE_BYTES, READS_MAX
 from turntree_server.settings import LoadLimits, Settings
 
 from tests.support.credentials import new_key
-from tests.support.http2 import Speaker, connect
+from tests.support.http2 import Speaker, begin, connect
 from tests.support.items import large, user
 
 WITHIN_S = 30
 GET_ITEMS = "SessionService/GetItems"
 BIG = GetItemsRequest(session_id="big")
 SMALL = GetItemsRequest(session_id="small")
+MIB = 1024 * 1024
+GONE_WITHIN_S = 5
 OK = 0
 RESOURCE_EXHAUSTED = 8
 UNAUTHENTICATED = 16
@@ -84,6 +88,34 @@ async def test_a_read_that_waited_is_refused_when_its_key_was_revoked(tmp_path: 
         assert [client.statuses[stream_id] for stream_id in at_work] == [OK] * READS_MAX
         assert client.statuses[waiting] == UNAUTHENTICATED
         assert not client.received[waiting]
+
+
+@pytest.mark.parametrize("path", [GET_ITEMS, "SessionService/StreamItems", "PipelineService/Pipeline"])
+async def test_a_message_of_a_stranger_is_not_waited_for(path: str, tmp_path: Path) -> None:
+    """Who shows no valid credential is refused before the message is there, so that nothing of it is held."""
+    key = new_key(tmp_path / "keys.json", "k")
+    async with serving(tmp_path) as server, AsyncExitStack() as stack:
+        client = Speaker(*await connect(stack, server.address))
+        for stream_id, token in {1: key, 3: None, 5: f"{key}x"}.items():
+            begin(client.http, stream_id, path, token=token)
+            client.http.send_data(stream_id, b"\0" + MIB.to_bytes(4, "big") + b"the rest never comes")
+        client.writer.write(client.http.data_to_send())
+        await client.hear(lambda: {3, 5} <= client.statuses.keys(), within_s=GONE_WITHIN_S)
+        assert client.statuses == {3: UNAUTHENTICATED, 5: UNAUTHENTICATED}
+
+
+async def test_a_large_message_of_a_stranger_is_refused(tmp_path: Path) -> None:
+    """Who sends a large message without a valid credential is told that it is not, and not that a stream broke."""
+    new_key(tmp_path / "keys.json", "k")
+    request = AddItemsRequest(session_id="s", items=[large("1", 8 * MIB)], request_id="r")
+    async with serving(tmp_path) as server, grpc.aio.insecure_channel(server.address) as channel:
+        for _ in range(20):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await SessionServiceStub(channel).AddItems(request)
+            assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        async with RemoteStore(server.address, token="tt_wrong") as store:
+            with pytest.raises(Unauthenticated):
+                await store.add_items("s", [large("1", 8 * MIB)])
 
 
 async def _settled(server: Server) -> None:

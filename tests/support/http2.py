@@ -55,6 +55,17 @@ def request(
     token: str | None = None,
 ) -> None:
     """Make a call of a service, of one message or of several, which then may have more."""
+    begin(http, stream_id, path, token=token)
+    for data in (message, *more):
+        framed = b"\0" + len(data).to_bytes(4, "big") + data
+        for start in range(0, len(framed), http.max_outbound_frame_size):
+            http.send_data(stream_id, framed[start : start + http.max_outbound_frame_size])
+    if not more:
+        http.end_stream(stream_id)
+
+
+def begin(http: H2Connection, stream_id: int, path: str, *, token: str | None = None) -> None:
+    """Begin a call of a service, without any of its message."""
     headers = [
         (":method", "POST"),
         (":scheme", "http"),
@@ -66,12 +77,6 @@ def request(
     if token is not None:
         headers.append(("authorization", f"Bearer {token}"))
     http.send_headers(stream_id, headers)
-    for data in (message, *more):
-        framed = b"\0" + len(data).to_bytes(4, "big") + data
-        for start in range(0, len(framed), http.max_outbound_frame_size):
-            http.send_data(stream_id, framed[start : start + http.max_outbound_frame_size])
-    if not more:
-        http.end_stream(stream_id)
 
 
 @dataclass(slots=True)
@@ -111,7 +116,8 @@ class Speaker:
                 if isinstance(event, DataReceived):
                     self.received[event.stream_id] += event.data or b""
                     self.http.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id)
-                assert not isinstance(event, StreamReset)
+                # One that the server has ended is reset too, if the client had more to say.
+                assert not isinstance(event, StreamReset) or event.stream_id in self.statuses
                 if isinstance(event, TrailersReceived | ResponseReceived):
                     status = dict(event.headers or ()).get(b"grpc-status")
                     if status is not None:

@@ -10,12 +10,12 @@ from typing import Any, NoReturn
 
 import grpc
 import grpc.aio
-from turntree.errors import DeadlineExceeded, ErrorReason, Internal, InvalidArgument, TurntreeError, Unauthenticated
+from turntree.errors import DeadlineExceeded, ErrorReason, Internal, InvalidArgument, TurntreeError
 from turntree.limits import MESSAGE_FIELDS_MAX
 from turntree.rpc_errors import to_status
 
 from turntree_server import failpoints
-from turntree_server.service.gate import Gate
+from turntree_server.service.gate import Gate, caller_of_call
 from turntree_server.service.parts import Shape, has_more_fields
 from turntree_server.service.room import Rooms
 
@@ -77,12 +77,17 @@ class Interceptor(grpc.aio.ServerInterceptor):
             if handler is None or method.startswith(_OPEN):
                 return handler
             led = self._handlers[method] = self._led(method.rpartition("/")[2], handler)
+        try:
+            await self._gate.identify(handler_call_details.invocation_metadata)
+        except Exception as error:
+            return _refusing(error, waits=led.request_streaming)
         return led
 
     def _led(self, name: str, handler: Any) -> Any:
         """A handler whose calls are led through the gate.
 
-        A request is taken as bytes, and read when its sender was let in: a message may take fifty times its bytes.
+        The caller is known before gRPC takes any of a message. A request is taken as bytes, and read when its sender
+        was let in: a message may take fifty times its bytes.
         """
         read = _tolerant(handler.request_deserializer)
         write = handler.response_serializer
@@ -96,7 +101,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def _call(self, name: str, handler: Callable[[Any, Context], Awaitable[Any]], read: Callable[[bytes], Any]) -> Any:
         async def call(message: bytes, context: Context) -> Any:
             try:
-                caller = await self._gate.identify(context.invocation_metadata())
+                caller = self._gate.still(caller_of_call())  # the message may have taken long
                 room = self._rooms.of(context.peer(), caller)
                 async with self._gate.call(caller, name):
                     request = well_formed(read(message))
@@ -121,7 +126,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
     ) -> Any:
         async def stream(message: bytes, context: Context) -> None:
             try:
-                caller = await self._gate.identify(context.invocation_metadata())
+                caller = self._gate.still(caller_of_call())  # the message may have taken long
                 async with self._gate.call(caller, name):
                     request = well_formed(read(message))
                     await _begin(context)
@@ -135,11 +140,7 @@ class Interceptor(grpc.aio.ServerInterceptor):
     def _stream_of_calls(self, handler: Callable[[Any, Context], Any]) -> Any:
         async def stream(requests: Any, context: Context) -> None:
             try:
-                try:
-                    caller = await self._gate.identify(context.invocation_metadata())
-                except Unauthenticated:
-                    await _first_message(context)
-                    raise
+                caller = caller_of_call()
                 await _begin(context)
                 answer: Any = handler(_all_well_formed(requests), context)
                 if hasattr(answer, "__aiter__"):
@@ -162,6 +163,17 @@ def well_formed(request: Any) -> Any:
     if isinstance(request, Malformed):
         request.refuse()
     return request
+
+
+def _refusing(error: Exception, *, waits: bool) -> Any:
+    """A handler of a call whose caller is not let in. As a stream it takes no message of its own accord."""
+
+    async def refuse(_: Any, context: Context) -> None:
+        if waits:
+            await _first_message(context)
+        await _abort(context, error)
+
+    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 async def _begin(context: Context) -> None:
