@@ -260,3 +260,12 @@ async def test_a_private_key_is_none(tmp_path: Path) -> None:
     signer.jwks.write_text(json.dumps({"keys": [{**private, "kid": "k1"}]}))
     with pytest.raises(InvalidArgument, match="keys to verify"):
         await SignedTokens(JwtSettings(str(signer.jwks), AUDIENCE, ISSUER)).refresh()
+
+
+async def test_tenants_whose_agents_have_one_name(tmp_path: Path) -> None:
+    """Agents of one name in two namespaces are two credentials: what one does takes nothing of the other's limits."""
+    signer = Signer(tmp_path / "jwks.json")
+    tokens = SignedTokens(JwtSettings(str(signer.jwks), AUDIENCE, ISSUER))
+    await tokens.refresh()
+    callers = [tokens.find(signer.token(namespace=namespace)) for namespace in ("one", "other")]
+    assert len({caller.credential for caller in callers if caller is not None}) == 2

@@ -163,10 +163,11 @@ class SignedTokens:
             options={"require": ["exp", "aud", "iss", "sub"]},
             leeway=_CLOCK_AHEAD_S_MAX,  # for when it begins; that it ended is seen each time it comes
         )
+        namespace = check_namespace(settings.namespace_claim, claims.get(settings.namespace_claim))
         return Caller(
-            credential=f"jwt:{claims['sub']}",
+            credential=f"jwt:{namespace}:{claims['sub']}",
             role=Role(str(claims.get(settings.role_claim))),
-            namespace=check_namespace(settings.namespace_claim, claims.get(settings.namespace_claim)),
+            namespace=namespace,
             expires_at=float(claims["exp"]),
             token=token,
         )
