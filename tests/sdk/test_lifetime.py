@@ -353,6 +353,35 @@ async def test_forked_processes(kind: str, server: ServerProcess, tmp_path: Path
     ), done.stderr
 
 
+FORKS = """
+import asyncio, os, sys
+import turntree
+
+async def main():
+    async with await turntree.connect(sys.argv[1]) as store:
+        for _ in range(30):
+            await store.add_items("forks", [b"{}"])
+            pid = os.fork()
+            if not pid:
+                os._exit(0)
+            print(os.waitpid(pid, 0)[1], end=" ")
+
+asyncio.run(main())
+"""
+
+
+async def test_forks_at_work(server: ServerProcess) -> None:
+    """A process that is forked while a connection is at work, and leaves it alone, neither crashes nor complains."""
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", FORKS, server.address],
+        capture_output=True,
+        text=True,
+        timeout=SUBPROCESS_S_MAX,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 " * 30, "")
+
+
 NEVER_CLOSED = """
 import asyncio, sys
 from turntree.openai_agents import TurntreeSession

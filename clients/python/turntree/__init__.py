@@ -4,6 +4,11 @@
 Agents SDK on one. The words are explained in `turntree.model`, the promises in `turntree.store`.
 """
 
+import os
+
+# gRPC reads this when it is loaded. Its own handling of forks crashes processes that are forked while a stream is open.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 from turntree import errors, model
 from turntree.connect import connect
 from turntree.errors import ErrorReason, TurntreeError
