@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from agents.memory import OpenAIResponsesCompactionSession
+from openai import AsyncOpenAI
 from turntree.errors import InvalidArgument
 from turntree.openai_agents import TurntreeSession
 
@@ -189,3 +191,23 @@ async def test_types_that_the_sdk_refuses(pair: Pair, part: Any) -> None:
     """An item whose type or tool the SDK's class cannot note is kept as it is."""
     await pair.turntree.add_items([user("one"), part])
     assert await pair.turntree.get_items() == [user("one"), part]
+
+
+async def test_compaction_of_one_branch_only(pair: Pair) -> None:
+    """A compaction replaces the items of the current branch; that of the SDK's class removes the other branches."""
+    summary = assistant("all that was said")
+
+    async def compact(**_: Any) -> Any:
+        return SimpleNamespace(output=[summary], usage=None)
+
+    client = cast(AsyncOpenAI, SimpleNamespace(responses=SimpleNamespace(compact=compact)))
+    await pair.ask("add_items", [user("one"), user("two")])
+    await pair.ask("create_branch_from_turn", 2, "other")
+    await pair.ask("add_items", [user("three")])
+    await pair.ask("switch_to_branch", "main")
+    for session in pair.sides:
+        wrapped = OpenAIResponsesCompactionSession(SESSION_ID, session, client=client, compaction_mode="input")
+        await wrapped.run_compaction({"force": True})
+    await pair.ask("get_items")
+    kept = [sorted(row["branch_id"] for row in await session.list_branches()) for session in pair.sides]
+    assert kept == [["main"], ["main", "other"]]
