@@ -50,6 +50,8 @@ function open(name: string): TurntreeSession {
   return new TurntreeSession(name, { client });
 }
 
+type FunctionCall = Extract<AgentInputItem, { type: "function_call" }>;
+
 const weather = () => [[calls("get_weather", "call 1", { city: "Lisbon" })], [says("Sunny.")]];
 
 function user(content: string): AgentInputItem {
@@ -202,6 +204,34 @@ describe("the history", () => {
     assert.deepEqual(await gists(session), ["one", "one", "two"]);
   });
 
+  test("is changed as was asked for, whatever becomes of what was given afterwards", async () => {
+    const session = open("changes");
+    const call = (parameters: object) => calls("get_weather", "call 4", parameters) as FunctionCall;
+    const added = session.addItems([user("one"), call({ city: "Lisbon" }), assistant("draft")]);
+
+    const replacement = call({ city: "Porto" });
+    const mutations = [{ type: "replace_function_call" as const, callId: "call 4", replacement }];
+    const rewritten = session.applyHistoryMutations({ mutations });
+    replacement.arguments = "{}";
+    mutations.length = 0;
+    const suffix = { expectedSuffix: [assistant("draft")], replacement: [assistant("final")] };
+    const transaction = { type: "replace_suffix" as const, ...suffix };
+    const swapped = session.applyHistoryTransaction({ operationId: "changes", transaction });
+    suffix.expectedSuffix.length = 0;
+    suffix.replacement.push(user("two"));
+    const read = Promise.all([added, rewritten, swapped]).then(() => session.getItems());
+    const compacted: AgentInputItem[] = [{ type: "compaction", encrypted_content: "all of it" }];
+    const replaced = read.then(() => session.replaceHistoryWithCompaction(compacted));
+    assert.deepEqual(await read, [user("one"), call({ city: "Porto" }), assistant("final")]);
+    await replaced;
+
+    const waiting = session.addItems([user("three")]);
+    const again = session.replaceHistoryWithCompaction(compacted);
+    compacted.length = 0;
+    await Promise.all([waiting, again]);
+    assert.deepEqual(await gists(session), ["compaction"]);
+  });
+
   test("of calls that are made at once is in their order", async () => {
     const session = open("order");
     await Promise.all(Array.from({ length: 20 }, (_, number) => session.addItems([user(String(number))])));
@@ -231,7 +261,7 @@ describe("the history", () => {
     await session.storeRunUsage(await run(agent([says("Zero.")]), "zero"));
     const call = (parameters: object): AgentInputItem => calls("get_weather", "call 3", parameters);
     await session.addItems([user("one"), call({ city: "Lisbon" }), assistant("two")]);
-    const replacement = call({ city: "Porto" }) as Extract<AgentInputItem, { type: "function_call" }>;
+    const replacement = call({ city: "Porto" }) as FunctionCall;
     await session.applyHistoryMutations({
       mutations: [{ type: "replace_function_call", callId: "call 3", replacement }],
     });

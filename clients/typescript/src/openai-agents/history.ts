@@ -1,7 +1,7 @@
 import type { AgentInputItem } from "@openai/agents";
 import { DeltaKind } from "../gen/turntree/v1/item_pb.js";
 import type { SessionHandle } from "../session-handle.js";
-import { decode, decodeAll, type Encoded, encodeAll } from "./codec.js";
+import { decode, decodeAll, type Encoded } from "./codec.js";
 import { DIALECT } from "./convert/index.js";
 
 /** The newest items of a branch, undefined where one is not JSON, and the cursor that names what the branch was then. */
@@ -63,12 +63,12 @@ export async function pop(session: SessionHandle): Promise<AgentInputItem | unde
 export async function replace(
   session: SessionHandle,
   removeCount: number | bigint,
-  items: readonly AgentInputItem[],
+  items: Encoded,
   expectedCursor: Uint8Array,
   requestId?: string,
 ): Promise<void> {
   await session.replaceItems({
-    ...encodeAll(items),
+    ...items,
     removeCount: BigInt(removeCount),
     expectedCursor,
     ...(requestId !== undefined && { requestId }),

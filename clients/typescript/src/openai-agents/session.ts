@@ -18,7 +18,7 @@ import { Queries } from "./queries.js";
 import type { Token } from "../token.js";
 import { type RunUsage, runUsage } from "./shapes.js";
 import { acquire, release } from "./shared-clients.js";
-import { applyTransaction } from "./transactions.js";
+import { applyTransaction, encodeTransaction } from "./transactions.js";
 import { UsageMode } from "../gen/turntree/v1/usage_pb.js";
 
 const URL_DEFAULT = "localhost:50051";
@@ -49,7 +49,7 @@ export interface RunWithUsage {
  *
  * The current branch belongs to this object; the history belongs to the server, where any number of processes share it, also
  * in other languages: items are stored in the OpenAI Responses input form. Changes that one object makes happen in the order
- * in which they were called. Errors are of the type `TurntreeError`.
+ * in which they were called, with what they were given when they were called. Errors are of the type `TurntreeError`.
  */
 export class TurntreeSession
   extends Queries
@@ -145,9 +145,10 @@ export class TurntreeSession
    * @throws {@link TurntreeError} CURSOR_MISMATCH, when somebody else writes meanwhile; nothing was done.
    */
   async replaceHistoryWithCompaction(items: AgentInputItem[]): Promise<void> {
+    const encoded = encodeAll(items);
     await this.#change(async () => {
       const { items: replaced, cursor } = await read(this.#session);
-      await replace(this.#session, replaced.length, items, cursor);
+      await replace(this.#session, replaced.length, encoded, cursor);
     });
   }
 
@@ -158,7 +159,8 @@ export class TurntreeSession
    *   CURSOR_MISMATCH, when the history does not end with the expected suffix.
    */
   async applyHistoryTransaction(args: SessionHistoryTransactionArgs): Promise<void> {
-    await this.#change(() => applyTransaction(this.#client, this.#session, args));
+    const transaction = encodeTransaction(args);
+    await this.#change(() => applyTransaction(this.#client, this.#session, transaction));
   }
 
   /**
@@ -166,7 +168,8 @@ export class TurntreeSession
    *
    * @throws {@link TurntreeError} CURSOR_MISMATCH, when somebody else writes meanwhile; nothing was done.
    */
-  async applyHistoryMutations({ mutations }: SessionHistoryRewriteArgs): Promise<void> {
+  async applyHistoryMutations(args: SessionHistoryRewriteArgs): Promise<void> {
+    const mutations = structuredClone(args.mutations);
     await this.#change(async () => {
       const { items, cursor } = await read(this.#session);
       const known = items.filter((item) => item !== undefined);
@@ -174,7 +177,7 @@ export class TurntreeSession
       let kept = 0;
       while (kept < items.length && isDeepStrictEqual(items[kept], rewritten[kept])) kept += 1;
       if (kept === items.length) return;
-      await replace(this.#session, items.length - kept, rewritten.slice(kept), cursor);
+      await replace(this.#session, items.length - kept, encodeAll(rewritten.slice(kept)), cursor);
     });
   }
 

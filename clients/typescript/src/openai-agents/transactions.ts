@@ -5,11 +5,38 @@ import type { TurntreeClient } from "../client.js";
 import { invalid, TurntreeError } from "../errors.js";
 import { ErrorReason } from "../gen/turntree/v1/error_reason_pb.js";
 import type { SessionHandle } from "../session-handle.js";
-import { encodeAll, roundTrip } from "./codec.js";
+import { type Encoded, encodeAll, roundTrip } from "./codec.js";
 import { append, read, replace, type Snapshot } from "./history.js";
 
 const TRIES_MAX = 10;
 const MORE_THAN_ANY_BRANCH_HAS = 2n ** 62n;
+
+/** A transaction as it was when it was asked for, whatever becomes of its items afterwards. */
+export interface EncodedTransaction {
+  operationId: string;
+
+  /** The same for the same transaction. */
+  digest: string;
+
+  /** What the history must end with, to be replaced; undefined when the items are appended. */
+  expectedSuffix: AgentInputItem[] | undefined;
+
+  items: Encoded;
+}
+
+/** A transaction as it is sent. */
+export function encodeTransaction({ operationId, transaction }: SessionHistoryTransactionArgs): EncodedTransaction {
+  if (typeof operationId !== "string" || operationId.trim() === "") {
+    throw invalid("operationId", JSON.stringify(operationId), "a text that is not blank");
+  }
+  const isAppend = transaction.type === "append_items";
+  return {
+    operationId,
+    digest: digest(transaction),
+    expectedSuffix: isAppend ? undefined : transaction.expectedSuffix.map(roundTrip),
+    items: encodeAll(isAppend ? transaction.items : transaction.replacement),
+  };
+}
 
 /**
  * Change the history once for an operation id, or not at all; see `SessionHistoryTransactionAwareSession` of the SDK.
@@ -25,21 +52,16 @@ const MORE_THAN_ANY_BRANCH_HAS = 2n ** 62n;
 export async function applyTransaction(
   client: TurntreeClient,
   session: SessionHandle,
-  { operationId, transaction }: SessionHistoryTransactionArgs,
+  transaction: EncodedTransaction,
 ): Promise<void> {
-  if (typeof operationId !== "string" || operationId.trim() === "") {
-    throw invalid("operationId", JSON.stringify(operationId), "a text that is not blank");
-  }
   const { sessionId } = session;
-  const requestId = digest([sessionId, operationId]);
-  const removeLabels = [`transaction ${digest(transaction).slice(0, 40)}`];
+  const requestId = digest([sessionId, transaction.operationId]);
+  const removeLabels = [`transaction ${transaction.digest.slice(0, 40)}`];
   await client.updateSession({ sessionId, removeLabels, requestId: `${requestId} begins` });
   try {
-    if (transaction.type === "append_items") {
-      if (transaction.items.length > 0) await append(session, encodeAll(transaction.items), requestId);
-    } else {
-      await replaceSuffix(session, transaction.expectedSuffix, transaction.replacement, requestId);
-    }
+    const { expectedSuffix, items } = transaction;
+    if (expectedSuffix !== undefined) await replaceSuffix(session, expectedSuffix, items, requestId);
+    else if (items.items.length > 0) await append(session, items, requestId);
   } catch (error) {
     if (!isReason(error, ErrorReason.REQUEST_ID_REUSED)) throw error;
   }
@@ -47,11 +69,10 @@ export async function applyTransaction(
 
 async function replaceSuffix(
   session: SessionHandle,
-  expectedSuffix: readonly AgentInputItem[],
-  replacement: readonly AgentInputItem[],
+  expected: readonly AgentInputItem[],
+  replacement: Encoded,
   requestId: string,
 ): Promise<void> {
-  const expected = expectedSuffix.map(roundTrip);
   for (let tries = 1; ; tries += 1) {
     const found = await read(session, { limit: expected.length });
     if (!isDeepStrictEqual(found.items, expected)) {
@@ -71,7 +92,7 @@ async function replaceSuffix(
 /** Refuse a replacement, by REQUEST_ID_REUSED if it was made before. What is asked for here can never be done. */
 async function refuseUnlessDone(session: SessionHandle, requestId: string, found: Snapshot): Promise<never> {
   try {
-    await replace(session, MORE_THAN_ANY_BRANCH_HAS, [], found.cursor, requestId);
+    await replace(session, MORE_THAN_ANY_BRANCH_HAS, encodeAll([]), found.cursor, requestId);
   } catch (error) {
     if (isReason(error, ErrorReason.REQUEST_ID_REUSED)) throw error;
   }
