@@ -270,6 +270,30 @@ describe("the history", () => {
     assert.equal((await session.getItems()).length, 4);
     assert.equal((await session.getTurnUsage(1)).length, 1, "what stands before stays as it is");
   });
+
+  test("is rewritten nowhere else: what stands there stays byte for byte", async () => {
+    const texts = [
+      '{"type": "function_call", "call_id": "call 5", "name": "get_weather", "arguments": "{}", "n": 1.0}',
+      '{"role": "user", "content": "caf\\u00e9", "n": 12345678901234567890}',
+      '{"type": "function_call", "call_id": "call 5", "name": "get_weather", "arguments": "{}"}',
+      '{"type": "function_call", "call_id": "call 6", "name": "get_weather", "arguments": "{}"}',
+      '{"type": "function_call_output", "call_id": "call 6", "output": "sunny", "n": 1.0}',
+    ];
+    const session = open("bytes");
+    await client.addItems({ sessionId: "bytes", items: texts.map((text) => new TextEncoder().encode(text)) });
+    const odd = { ...user("odd"), providerData: { mood: "curious" } };
+    await session.addItems([odd]);
+    const mutations = ["call 5", "call 6"].map((callId) => {
+      const replacement = calls("get_weather", callId, { city: "Porto" }) as FunctionCall;
+      return { type: "replace_function_call" as const, callId, replacement };
+    });
+    await session.applyHistoryMutations({ mutations });
+    const { delta } = await client.getItems({ sessionId: "bytes" });
+    const stored = delta?.items.map((item) => new TextDecoder().decode(item)) ?? [];
+    assert.deepEqual([stored.length, stored[1], stored[3]], [5, texts[1], texts[4]]);
+    const items = await session.getItems();
+    assert.deepEqual([items[0], items[2], items[4]], [mutations[0]?.replacement, mutations[1]?.replacement, odd]);
+  });
 });
 
 describe("a transaction", () => {

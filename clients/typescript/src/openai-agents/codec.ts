@@ -9,17 +9,29 @@ export interface Encoded {
   natives: { index: bigint; dialect: string; native: Uint8Array }[];
 }
 
+/** An item as it is stored: its Responses form, and its native form if it needs one. */
+export interface StoredItem {
+  item: Uint8Array;
+  native: Uint8Array | undefined;
+}
+
+/** An item as turntree stores it. */
+export function encode(item: AgentInputItem): StoredItem {
+  const { payload, native } = fromJs(item);
+  return { item: encodeItem(payload), native: native === undefined ? undefined : encodeItem(native) };
+}
+
+/** Stored items as they are sent. */
+export function together(stored: readonly StoredItem[]): Encoded {
+  const natives = stored.flatMap(({ native }, index) =>
+    native === undefined ? [] : [{ index: BigInt(index), dialect: DIALECT, native }],
+  );
+  return { items: stored.map(({ item }) => item), natives };
+}
+
 /** Items as turntree stores them. */
 export function encodeAll(items: readonly AgentInputItem[]): Encoded {
-  const encoded: Encoded = { items: [], natives: [] };
-  items.forEach((item, index) => {
-    const { payload, native } = fromJs(item);
-    encoded.items.push(encodeItem(payload));
-    if (native !== undefined) {
-      encoded.natives.push({ index: BigInt(index), dialect: DIALECT, native: encodeItem(native) });
-    }
-  });
-  return encoded;
+  return together(items.map(encode));
 }
 
 /** An item from what is stored of it; undefined when that is not JSON, as other software can write it. */
@@ -32,13 +44,18 @@ export function decode(item: Uint8Array, native?: Uint8Array): AgentInputItem | 
   }
 }
 
+/** Items as they were received, each with its native form. */
+export function apart(items: readonly Uint8Array[], natives: readonly NativeItem[]): StoredItem[] {
+  const byIndex = new Map(natives.map(({ index, native }) => [Number(index), native]));
+  return items.map((item, index) => ({ item, native: byIndex.get(index) }));
+}
+
 /** Items from what is stored of them; those that are not JSON are undefined. */
 export function decodeAll(
   items: readonly Uint8Array[],
   natives: readonly NativeItem[],
 ): (AgentInputItem | undefined)[] {
-  const byIndex = new Map(natives.map(({ index, native }) => [Number(index), native]));
-  return items.map((item, index) => decode(item, byIndex.get(index)));
+  return apart(items, natives).map(({ item, native }) => decode(item, native));
 }
 
 /** An item as it comes back when it is stored and read. */

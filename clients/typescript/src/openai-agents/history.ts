@@ -1,7 +1,8 @@
-import type { AgentInputItem } from "@openai/agents";
+import { type AgentInputItem, applySessionHistoryMutations, type SessionHistoryMutation } from "@openai/agents";
+import { isDeepStrictEqual } from "node:util";
 import { DeltaKind } from "../gen/turntree/v1/item_pb.js";
 import type { SessionHandle } from "../session-handle.js";
-import { decode, decodeAll, type Encoded } from "./codec.js";
+import { apart, decode, encode, type Encoded, type StoredItem, together } from "./codec.js";
 import { DIALECT } from "./convert/index.js";
 
 /** The newest items of a branch, undefined where one is not JSON, and the cursor that names what the branch was then. */
@@ -27,8 +28,13 @@ export interface ItemsQuery {
 
 /** Read items of a branch. */
 export async function read(session: SessionHandle, query: ItemsQuery = {}): Promise<Snapshot> {
+  return await readAs(session, query, ({ item, native }) => decode(item, native));
+}
+
+/** Read items of a branch, and make of each what is wanted. */
+async function readAs<Item>(session: SessionHandle, query: ItemsQuery, make: (stored: StoredItem) => Item) {
   const { branchId, limit, limitTurns, wholeExchanges } = query;
-  let items: (AgentInputItem | undefined)[] = [];
+  let items: Item[] = [];
   let cursor = new Uint8Array();
   const request = {
     nativeDialect: DIALECT,
@@ -42,7 +48,7 @@ export async function read(session: SessionHandle, query: ItemsQuery = {}): Prom
   for await (const { delta } of session.streamItems(request)) {
     if (delta === undefined) continue;
     if (delta.kind === DeltaKind.REPLACED) items = [];
-    items.push(...decodeAll(delta.items, delta.natives));
+    items.push(...apart(delta.items, delta.natives).map(make));
     cursor = Uint8Array.from(delta.cursor);
   }
   return { items, cursor };
@@ -73,4 +79,29 @@ export async function replace(
     expectedCursor,
     ...(requestId !== undefined && { requestId }),
   });
+}
+
+/** Rewrite items of the current branch; what is not rewritten stays as it is stored, byte for byte. */
+export async function rewrite(session: SessionHandle, mutations: SessionHistoryMutation[]): Promise<void> {
+  const { items: all, cursor } = await readAs(session, {}, (stored) => ({
+    stored,
+    item: decode(stored.item, stored.native),
+  }));
+  const known = all.flatMap(({ stored, item }, position) => (item === undefined ? [] : [{ stored, item, position }]));
+  const rewritten = applySessionHistoryMutations(
+    known.map(({ item }) => item),
+    mutations,
+  );
+  let kept = 0;
+  while (kept < known.length && isDeepStrictEqual(known[kept]?.item, rewritten[kept])) kept += 1;
+  const first = known[kept];
+  if (first === undefined) return;
+  let next = kept;
+  const stored = rewritten.slice(kept).map((item) => {
+    let same = next;
+    while (same < known.length && !isDeepStrictEqual(known[same]?.item, item)) same += 1;
+    if (same < known.length) next = same + 1;
+    return known[same]?.stored ?? encode(item);
+  });
+  await replace(session, all.length - first.position, together(stored), cursor);
 }

@@ -1,5 +1,4 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-import { applySessionHistoryMutations } from "@openai/agents";
 import type {
   AgentInputItem,
   RunContextAwareSession,
@@ -8,12 +7,11 @@ import type {
   SessionHistoryTransactionArgs,
   SessionHistoryTransactionAwareSession,
 } from "@openai/agents";
-import { isDeepStrictEqual } from "node:util";
 import type { TurntreeClient } from "../client.js";
 import { invalid } from "../errors.js";
 import type { SessionHandle } from "../session-handle.js";
 import { encodeAll } from "./codec.js";
-import { append, type ItemsQuery, pop, read, replace } from "./history.js";
+import { append, type ItemsQuery, pop, read, replace, rewrite } from "./history.js";
 import { Queries } from "./queries.js";
 import type { Token } from "../token.js";
 import { type RunUsage, runUsage } from "./shapes.js";
@@ -164,21 +162,14 @@ export class TurntreeSession
   }
 
   /**
-   * Rewrite items of the history, as the SDK asks for; what stands before the first of them stays as it is.
+   * Rewrite items of the history, as the SDK asks for. The others stay as they are stored, byte for byte, and what stands
+   * before the first rewritten one is not touched.
    *
    * @throws {@link TurntreeError} CURSOR_MISMATCH, when somebody else writes meanwhile; nothing was done.
    */
   async applyHistoryMutations(args: SessionHistoryRewriteArgs): Promise<void> {
     const mutations = structuredClone(args.mutations);
-    await this.#change(async () => {
-      const { items, cursor } = await read(this.#session);
-      const known = items.filter((item) => item !== undefined);
-      const rewritten = applySessionHistoryMutations(known, mutations);
-      let kept = 0;
-      while (kept < items.length && isDeepStrictEqual(items[kept], rewritten[kept])) kept += 1;
-      if (kept === items.length) return;
-      await replace(this.#session, items.length - kept, encodeAll(rewritten.slice(kept)), cursor);
-    });
+    await this.#change(() => rewrite(this.#session, mutations));
   }
 
   // Branches
