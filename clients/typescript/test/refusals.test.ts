@@ -220,6 +220,14 @@ test("a session reads what a branch is, also when it is rewritten meanwhile", as
   client.close();
 });
 
+test("a session reads any number of items that come at once", async () => {
+  const items = Array.from({ length: 200_000 }, () => Buffer.from("{}"));
+  streams = [[{ kind: DeltaKind.REPLACED, cursor: Uint8Array.of(1), items }], []];
+  const client = new TurntreeClient(address);
+  assert.equal((await new TurntreeSession("s", { client }).getItems()).length, 200_000);
+  client.close();
+});
+
 test("a session makes one change at a time", async () => {
   const client = new TurntreeClient(address);
   const session = new TurntreeSession("s", { client });

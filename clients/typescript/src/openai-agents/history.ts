@@ -48,7 +48,7 @@ async function readAs<Item>(session: SessionHandle, query: ItemsQuery, make: (st
   for await (const { delta } of session.streamItems(request)) {
     if (delta === undefined) continue;
     if (delta.kind === DeltaKind.REPLACED) items = [];
-    items.push(...apart(delta.items, delta.natives).map(make));
+    for (const stored of apart(delta.items, delta.natives)) items.push(make(stored));
     cursor = Uint8Array.from(delta.cursor);
   }
   return { items, cursor };

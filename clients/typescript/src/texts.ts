@@ -1,0 +1,50 @@
+import { type DescMessage, ScalarType } from "@bufbuild/protobuf";
+import { invalid } from "./errors.js";
+
+/** Half of a character. UTF-8 has none, and an encoder writes the same replacement for each. */
+const LONE_SURROGATE = /\p{Surrogate}/u;
+const SHOWN_CHARACTERS = 64;
+
+/**
+ * Refuse a request with a text that would arrive as another one.
+ *
+ * @throws {@link TurntreeError} FIELD_INVALID.
+ */
+export function checkTexts(desc: DescMessage, request: object, path = ""): void {
+  for (const field of desc.fields) {
+    const value = valueOf(field, request);
+    const name = path + field.name;
+    if (field.fieldKind === "scalar") {
+      checkText(name, value);
+    } else if (field.fieldKind === "message" && isObject(value)) {
+      checkTexts(field.message, value, `${name}.`);
+    } else if (field.fieldKind === "map" && isObject(value)) {
+      for (const [key, held] of Object.entries(value)) {
+        checkText(`${name} key`, key);
+        checkText(`${name}[${key}]`, held);
+      }
+    } else if (field.fieldKind === "list" && Array.isArray(value) && field.scalar !== ScalarType.BYTES) {
+      value.forEach((element: unknown, index) => {
+        if (field.listKind === "message" && isObject(element)) checkTexts(field.message, element, `${name}[${index}].`);
+        else checkText(`${name}[${index}]`, element);
+      });
+    }
+  }
+}
+
+function valueOf(field: DescMessage["fields"][number], request: object): unknown {
+  const values = request as Record<string, unknown>;
+  if (field.oneof === undefined) return values[field.localName];
+  const chosen = values[field.oneof.localName] as { case?: string; value?: unknown } | undefined;
+  return chosen?.case === field.localName ? chosen.value : undefined;
+}
+
+function checkText(name: string, value: unknown): void {
+  if (typeof value !== "string" || !LONE_SURROGATE.test(value)) return;
+  const shown = JSON.stringify(value).slice(1, -1).slice(0, SHOWN_CHARACTERS);
+  throw invalid(name, shown, "valid Unicode, without lone surrogates");
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
