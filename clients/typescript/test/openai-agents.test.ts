@@ -193,6 +193,14 @@ describe("the history", () => {
     assert.equal(await session.getSessionId(), "newest");
   });
 
+  test("is read by any number that the SDK's own session takes", async () => {
+    const [session, memory] = [open("limits"), new MemorySession()];
+    for (const one of [session, memory]) await one.addItems([user("one"), user("two"), user("three")]);
+    for (const limit of [1.5, 2.5, NaN, Infinity, -Infinity, -0.5, Number.MAX_VALUE]) {
+      assert.deepEqual(await session.getItems(limit), await memory.getItems(limit), String(limit));
+    }
+  });
+
   test("is what was given when a change was asked for, whatever becomes of it afterwards", async () => {
     const session = open("snapshot");
     const items = [user("one")];

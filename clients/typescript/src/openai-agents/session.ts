@@ -101,8 +101,9 @@ export class TurntreeSession
    *
    * @param limit - The newest so many items; none when it is not above 0.
    */
-  async getItems(limit?: number): Promise<AgentInputItem[]> {
-    return await this.readItems(limit === undefined ? {} : { limit: Math.max(0, limit) });
+  async getItems(limit = Infinity): Promise<AgentInputItem[]> {
+    const newest = Math.max(0, Math.ceil(limit));
+    return await this.readItems(Number.isSafeInteger(newest) ? { limit: newest } : {});
   }
 
   /** Return items of a branch, oldest first: of any branch, by turns, and without tearing tool calls from their outputs. */
