@@ -249,6 +249,13 @@ describe("the history", () => {
     );
   });
 
+  test("is read with the changes that the same object was asked for before", async () => {
+    const session = open("read after");
+    const added = session.addItems([user("one")]);
+    assert.deepEqual(await gists(session), ["one"]);
+    await added;
+  });
+
   test("is read by branches and turns, and with whole exchanges", async () => {
     const session = open("windows");
     await run(agent(...weather()), "How is the weather?", { session });

@@ -47,7 +47,8 @@ export interface RunWithUsage {
  *
  * The current branch belongs to this object; the history belongs to the server, where any number of processes share it, also
  * in other languages: items are stored in the OpenAI Responses input form. Changes that one object makes happen in the order
- * in which they were called, with what they were given when they were called. Errors are of the type `TurntreeError`.
+ * in which they were called, with what they were given when they were called, and its reads of items wait for the changes
+ * that were called before. Errors are of the type `TurntreeError`.
  */
 export class TurntreeSession
   extends Queries
@@ -108,6 +109,7 @@ export class TurntreeSession
 
   /** Return items of a branch, oldest first: of any branch, by turns, and without tearing tool calls from their outputs. */
   async readItems(query: ItemsQuery): Promise<AgentInputItem[]> {
+    await this.#last;
     const { items } = await read(this.#session, query);
     return items.filter((item) => item !== undefined);
   }
