@@ -451,6 +451,11 @@ describe("queries", () => {
       ["user", "assistant"],
     );
     assert.deepEqual(await session.getConversationTurns("nowhere"), []);
+    await session.addItems([user("\u{1F333}".repeat(101)), user("\u{1F333}".repeat(100))]);
+    assert.deepEqual(
+      (await session.getConversationTurns()).slice(2).map(({ content }) => content),
+      [`${"\u{1F333}".repeat(100)}...`, "\u{1F333}".repeat(100)],
+    );
   });
 
   test("follow a conversation as it grows", async () => {

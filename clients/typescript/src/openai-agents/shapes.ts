@@ -106,12 +106,21 @@ export function foundTurns(rows: readonly TurnRow[], characters = PREVIEW_CHARAC
     if (typeof item !== "object" || item === null) return [];
     const fullContent = (item as { content?: unknown }).content ?? "";
     const text = typeof fullContent === "string" ? fullContent : JSON.stringify(fullContent);
-    const content = text.length > characters ? `${text.slice(0, characters)}...` : text;
+    const content = beginning(text, characters);
     const turn = Number(row.turn);
     return [
       { branchId: row.branchId, turn, content, fullContent, timestamp: row.createTime, canBranch: true as const },
     ];
   });
+}
+
+/** A text, or so many characters of it and dots. */
+function beginning(text: string, characters: number): string {
+  if (text.length <= characters) return text;
+  const shown = Array.from(text.slice(0, 2 * characters))
+    .slice(0, characters)
+    .join("");
+  return shown.length < text.length ? `${shown}...` : text;
 }
 
 /** A change from a delta with metadata. */
