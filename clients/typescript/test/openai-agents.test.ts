@@ -13,6 +13,7 @@ import {
   RunState,
   setTracingDisabled,
   tool,
+  type Usage,
 } from "@openai/agents";
 import { decodeItem, ErrorReason, TurntreeClient } from "turntree";
 import { TurntreeSession } from "turntree/openai-agents";
@@ -163,6 +164,17 @@ describe("a run", () => {
     assert.deepEqual(await session.getTurnUsage(2), [turns[1]]);
     assert.equal(await open("nothing").getSessionUsage(), undefined);
     assert.deepEqual(await session.getToolUsage(), [{ toolName: "get_weather", callCount: 1, turn: 1 }]);
+  });
+
+  test("leaves of the details of its usage the counts, and what is none away", async () => {
+    const session = open("details");
+    await session.addItems([user("one")]);
+    const counts = { requests: 2, inputTokens: 3, outputTokens: 1, totalTokens: 4 };
+    const inputTokensDetails = [{ cached_tokens: 2 }, { cached_tokens: undefined, audio: null, by: {}, text: 1 }];
+    const usage = { ...counts, inputTokensDetails, outputTokensDetails: [{ reasoning_tokens: undefined }] };
+    await session.storeRunUsage({ runContext: { usage: usage as unknown as Usage } });
+    const [turn] = await session.getTurnUsage();
+    assert.deepEqual([turn?.inputTokensDetails, turn?.outputTokensDetails], [{ cached_tokens: 2, text: 1 }, undefined]);
   });
 });
 

@@ -199,7 +199,7 @@ export function runUsage(usage: RunUsage): Omit<Usage, "$typeName" | "$unknown">
 function summed(requests: readonly Record<string, number>[]): Uint8Array {
   const sum: Record<string, number> = {};
   for (const [key, count] of requests.flatMap((details) => Object.entries(details))) {
-    sum[key] = (sum[key] ?? 0) + count;
+    if (Number.isFinite(count)) sum[key] = (sum[key] ?? 0) + count; // some models' makers leave counts open
   }
   return Object.keys(sum).length === 0 ? new Uint8Array() : encodeItem(sum);
 }
