@@ -8,6 +8,7 @@ import { closed, fromConnectError, invalid, TurntreeError } from "./errors.js";
 import { Broken, NotCarried, Pipeline } from "./pipeline.js";
 import { newRequestId } from "./request-ids.js";
 import { Retries, RETRY_MS_DEFAULT, RetryBudget } from "./retries.js";
+import { checkTexts } from "./texts.js";
 import { type Authorization, authorization, isFresh, type Token } from "./token.js";
 
 const TIMEOUT_MS_DEFAULT = 30_000;
@@ -79,6 +80,7 @@ export class Calls {
   ): Promise<MessageShape<O>> {
     const deadline = performance.now() + positive("timeoutMs", options.timeoutMs ?? this.#timeoutMs);
     const message = withRequestId(method.input, request);
+    checkTexts(method.input, message);
     const retries = new Retries(this.#budget, this.#retryMs, DELAY_MS_MAX, deadline, this.#mayRenew);
     return await this.#linked(options.signal, async (signal) => {
       for (;;) {
@@ -117,6 +119,7 @@ export class Calls {
     request: MessageInitShape<I>,
     signal: AbortSignal,
   ): AsyncGenerator<MessageShape<O>> {
+    checkTexts(method.input, request);
     const headers = await this.#authorization(this.#timeoutMs, signal);
     const reading = new AbortController();
     const leave = () => reading.abort(signal.reason);

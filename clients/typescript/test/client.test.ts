@@ -31,6 +31,26 @@ test("there is a method for every RPC", () => {
   for (const name of names) assert.equal(typeof client[name as keyof TurntreeClient], "function", name);
 });
 
+test("a text that is no Unicode is refused, and not sent as another one", async () => {
+  const half = "\ud83c";
+  const item = message("user", "hello");
+  const refused = (field: string) => ({ reason: ErrorReason.FIELD_INVALID, facts: factsOf(field) });
+  const factsOf = (field: string) => ({ field, value: "\\ud83c", limit: "valid Unicode, without lone surrogates" });
+  await assert.rejects(client.addItems({ sessionId: half, items: [item] }), refused("session_id"));
+  await assert.rejects(client.updateSession({ sessionId: "s", labels: { [half]: "" } }), refused("labels key"));
+  await assert.rejects(client.updateSession({ sessionId: "s", removeLabels: [half] }), refused("remove_labels[0]"));
+  const origin = { case: "content", value: half } as const;
+  await assert.rejects(client.createBranch({ sessionId: "s", origin }), refused("content"));
+  const session = client.session("s");
+  await assert.rejects(session.addItems({ items: [item], requestId: half }), refused("request_id"));
+  const branch = { branchId: half };
+  await assert.rejects(session.getItems({ branch }), refused("branch.branch_id"));
+  for (const stream of [session.streamItems({ branch }), session.streamTurns({ branch }), session.watch({ branch })]) {
+    await assert.rejects(stream.next(), refused("branch.branch_id"));
+  }
+  await client.addItems({ sessionId: "whole \u{1F333}", items: [item] });
+});
+
 describe("items", () => {
   test("come back byte for byte: large integers, any text, and how they are written", async () => {
     const texts = [
