@@ -8,6 +8,7 @@ import { closed, fromConnectError, invalid, TurntreeError } from "./errors.js";
 import { Broken, NotCarried, Pipeline } from "./pipeline.js";
 import { newRequestId } from "./request-ids.js";
 import { Retries, RETRY_MS_DEFAULT, RetryBudget } from "./retries.js";
+import { follow } from "./signals.js";
 import { checkTexts } from "./texts.js";
 import { type Authorization, authorization, isFresh, type Token } from "./token.js";
 
@@ -179,13 +180,12 @@ export class Calls {
     signal?.throwIfAborted();
     if (this.#closing.signal.aborted) throw closed();
     const controller = new AbortController();
-    const abort = () => controller.abort(signal?.reason);
-    signal?.addEventListener("abort", abort);
+    const unfollow = signal && follow(signal, controller);
     this.#open.add(controller);
     return {
       controller,
       unlink: () => {
-        signal?.removeEventListener("abort", abort);
+        unfollow?.();
         this.#open.delete(controller);
       },
     };

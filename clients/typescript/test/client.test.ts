@@ -51,6 +51,19 @@ test("a text that is no Unicode is refused, and not sent as another one", async 
   await client.addItems({ sessionId: "whole \u{1F333}", items: [item] });
 });
 
+test("any number of calls and streams may share a signal", async () => {
+  const warnings: string[] = [];
+  const warned = ({ message }: Error) => warnings.push(message);
+  process.on("warning", warned);
+  const { signal } = new AbortController();
+  const calls = Array.from({ length: 20 }, () => client.getItems({ sessionId: "signal" }, { signal }));
+  const watches = Array.from({ length: 20 }, () => client.watch({ sessionId: "signal" }, { signal }));
+  await Promise.all([...calls, ...watches.map((watch) => watch.next())]);
+  await Promise.all(watches.map((watch) => watch.return(undefined)));
+  process.off("warning", warned);
+  assert.deepEqual(warnings, []);
+});
+
 describe("items", () => {
   test("come back byte for byte: large integers, any text, and how they are written", async () => {
     const texts = [
