@@ -114,6 +114,11 @@ test("a call of a hosted tool that was stored as JavaScript has it stays so", ()
   assertStoredIsKept({ type: "hosted_tool_call", name: "other", turntree: { set: { name: "another" } } });
 });
 
+test("a field that is there twice, spelled in both ways, is kept as it is", () => {
+  assertStoredIsKept({ callId: "one", call_id: "two", type: "tool_search_call" });
+  assertStoredIsKept({ call_id: "two", callId: "one", type: "tool_search_call" });
+});
+
 test("any JSON is kept, from either side, and never an error", () => {
   fc.assert(
     fc.property(fc.jsonValue(), (value) => {

@@ -161,7 +161,8 @@ function* providerDataOf(shape: Shape, item: JsonObject): Generator<[string, Jso
   const own = new Set(shape.fields.filter((field) => !field.stays).map((field) => field.r)).add("type");
   const known = fieldsOf(shape);
   for (const [key, value] of Object.entries(item.providerData)) {
-    const name = known.has(key) ? key : key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    const snake = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    const name = known.has(key) || Object.hasOwn(item.providerData, snake) ? key : snake;
     if (known.has(name) ? !own.has(name) : isOfResponses) {
       yield [known.has(name) ? name : key, value];
     }
