@@ -119,6 +119,16 @@ test("a field that is there twice, spelled in both ways, is kept as it is", () =
   assertStoredIsKept({ call_id: "two", callId: "one", type: "tool_search_call" });
 });
 
+test("bytes are kept as their base64 text, whatever holds them", () => {
+  const bytes = Uint8Array.of(1, 2, 255);
+  for (const data of [bytes, Buffer.from(bytes), bytes.buffer, new Uint8Array([0, ...bytes]).subarray(1)]) {
+    assert.deepEqual(
+      readBack({ type: "unknown", providerData: { data } }),
+      readBack({ type: "unknown", providerData: { data: "AQL/" } }),
+    );
+  }
+});
+
 test("any JSON is kept, from either side, and never an error", () => {
   fc.assert(
     fc.property(fc.jsonValue(), (value) => {

@@ -38,7 +38,8 @@ export function equal(one: Json | undefined, other: Json | undefined): boolean {
  */
 export function asJson(value: unknown): Json {
   const text = JSON.stringify(value, function (this: Record<string, unknown>, key: string, shown: unknown): unknown {
-    const held = this[key]; // `shown` is what a `toJSON` made of it
+    const given = this[key]; // `shown` is what a `toJSON` made of it
+    const held = given instanceof ArrayBuffer ? new Uint8Array(given) : given;
     if (held instanceof Uint8Array) {
       return Buffer.from(held.buffer, held.byteOffset, held.byteLength).toString("base64");
     }
