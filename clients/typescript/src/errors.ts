@@ -72,6 +72,16 @@ export function invalid(field: string, value: string, limit: string): TurntreeEr
   });
 }
 
+/**
+ * A whole number as messages hold it.
+ *
+ * @throws {@link TurntreeError} FIELD_INVALID, when it is none.
+ */
+export function whole(field: string, value: number): bigint {
+  if (!Number.isInteger(value)) throw invalid(field, String(value), "a whole number");
+  return BigInt(value);
+}
+
 /** The error of a call to a client that was closed. */
 export function closed(): TurntreeError {
   return new TurntreeError("UNAVAILABLE", ErrorReason.SERVER_STOPPING, "the client is closed");

@@ -13,9 +13,9 @@ import {
   RunState,
   setTracingDisabled,
   tool,
-  type Usage,
+  Usage,
 } from "@openai/agents";
-import { decodeItem, ErrorReason, TurntreeClient } from "turntree";
+import { decodeItem, ErrorReason, TurntreeClient, TurntreeError } from "turntree";
 import { TurntreeSession } from "turntree/openai-agents";
 import { z } from "zod";
 import { collect, next } from "./support/collect.js";
@@ -490,6 +490,24 @@ describe("queries", () => {
     await session.updateSession({ labels: { team: "red" } });
     assert.deepEqual((await session.getSession())?.labels, { team: "red" });
   });
+});
+
+test("a number that is not whole is refused as every other value that cannot be", async () => {
+  const session = open("whole");
+  const usage = new Usage({ inputTokens: NaN });
+  for (const [field, refused] of [
+    ["limit", () => session.readItems({ limit: 1.5 })],
+    ["limit_turns", () => session.readItems({ limitTurns: Infinity })],
+    ["turn", () => session.createBranchFromTurn(1.5)],
+    ["after_turn", () => session.createBranchAfterTurn(NaN)],
+    ["turn", () => session.getTurnUsage(0.5)],
+    ["usage.input_tokens", () => session.storeRunUsage({ runContext: { usage } })],
+  ] as const) {
+    const error = await refused().catch((reason: unknown) => reason);
+    assert(error instanceof TurntreeError);
+    const { reason, facts } = error;
+    assert.deepEqual([reason, facts.field, facts.limit], [ErrorReason.FIELD_INVALID, field, "a whole number"]);
+  }
 });
 
 test("sessions of a URL share a connection, which ends with the last of them", async () => {

@@ -1,5 +1,6 @@
 import { type AgentInputItem, applySessionHistoryMutations, type SessionHistoryMutation } from "@openai/agents";
 import { isDeepStrictEqual } from "node:util";
+import { whole } from "../errors.js";
 import { DeltaKind } from "../gen/turntree/v1/item_pb.js";
 import type { SessionHandle } from "../session-handle.js";
 import { apart, decode, encode, type Encoded, type StoredItem, together } from "./codec.js";
@@ -40,8 +41,8 @@ async function readAs<Item>(session: SessionHandle, query: ItemsQuery, make: (st
     nativeDialect: DIALECT,
     ...(branchId !== undefined && { branch: { branchId } }),
     window: {
-      ...(limit !== undefined && { limit: BigInt(limit) }),
-      ...(limitTurns !== undefined && { limitTurns: BigInt(limitTurns) }),
+      ...(limit !== undefined && { limit: whole("limit", limit) }),
+      ...(limitTurns !== undefined && { limitTurns: whole("limit_turns", limitTurns) }),
       wholeExchanges: wholeExchanges ?? false,
     },
   };

@@ -1,4 +1,5 @@
 import type { TurntreeClient } from "../client.js";
+import { whole } from "../errors.js";
 import type { CompareBranchesResponse } from "../gen/turntree/v1/branch_pb.js";
 import type { Session, UpdateSessionRequestSchema } from "../gen/turntree/v1/session_pb.js";
 import { LetterCase } from "../gen/turntree/v1/turn_pb.js";
@@ -118,7 +119,7 @@ export abstract class Queries {
 
   /** The usage of each turn of a branch that has some, or of one turn. */
   async getTurnUsage(turn?: number, branchId?: string): Promise<shapes.TurnUsageInfo[]> {
-    const request = { pageSize: PAGE_SIZE, ...(turn !== undefined && { turn: BigInt(turn) }), ...on(branchId) };
+    const request = { pageSize: PAGE_SIZE, ...(turn !== undefined && { turn: whole("turn", turn) }), ...on(branchId) };
     const usage = await rows(pages(this.#session.listTurnUsage, request), (page) => page.turns);
     return usage.map(shapes.turnUsage);
   }

@@ -8,7 +8,7 @@ import type {
   SessionHistoryTransactionAwareSession,
 } from "@openai/agents";
 import type { TurntreeClient } from "../client.js";
-import { invalid } from "../errors.js";
+import { invalid, whole } from "../errors.js";
 import type { SessionHandle } from "../session-handle.js";
 import { encodeAll } from "./codec.js";
 import { append, type ItemsQuery, pop, read, replace, rewrite } from "./history.js";
@@ -189,12 +189,12 @@ export class TurntreeSession
    * @throws {@link TurntreeError} TURN_NOT_FOUND, or BRANCH_ID_USED for a name that was used before.
    */
   async createBranchFromTurn(turn: number, branchName?: string): Promise<string> {
-    return await this.#createBranch({ case: "turn", value: BigInt(turn) }, branchName);
+    return await this.#createBranch({ case: "turn", value: whole("turn", turn) }, branchName);
   }
 
   /** Fork the current branch after a turn's last item, and switch to the new branch; as {@link createBranchFromTurn}. */
   async createBranchAfterTurn(turn: number, branchName?: string): Promise<string> {
-    return await this.#createBranch({ case: "afterTurn", value: BigInt(turn) }, branchName);
+    return await this.#createBranch({ case: "afterTurn", value: whole("after_turn", turn) }, branchName);
   }
 
   /** Fork the current branch at its end, with all its items, and switch to the new branch. */

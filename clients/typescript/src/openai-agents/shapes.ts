@@ -1,4 +1,5 @@
 import type { AgentInputItem } from "@openai/agents";
+import { whole } from "../errors.js";
 import type { Branch } from "../gen/turntree/v1/branch_pb.js";
 import type { DeltaKind, ItemsDelta } from "../gen/turntree/v1/item_pb.js";
 import type { Turn } from "../gen/turntree/v1/turn_pb.js";
@@ -187,10 +188,10 @@ export interface RunUsage {
 /** The usage of a run as turntree records it; the details of its requests are added up by key. */
 export function runUsage(usage: RunUsage): Omit<Usage, "$typeName" | "$unknown"> {
   return {
-    requests: BigInt(usage.requests),
-    inputTokens: BigInt(usage.inputTokens),
-    outputTokens: BigInt(usage.outputTokens),
-    totalTokens: BigInt(usage.totalTokens),
+    requests: whole("usage.requests", usage.requests),
+    inputTokens: whole("usage.input_tokens", usage.inputTokens),
+    outputTokens: whole("usage.output_tokens", usage.outputTokens),
+    totalTokens: whole("usage.total_tokens", usage.totalTokens),
     inputTokensDetails: summed(usage.inputTokensDetails),
     outputTokensDetails: summed(usage.outputTokensDetails),
   };
