@@ -154,7 +154,9 @@ export class TurntreeSession
   }
 
   /**
-   * Change the history once for an operation id, or not at all; the operation id is the `request_id`.
+   * Change the history once for an operation id, or not at all; the operation id is the `request_id`, which the server
+   * knows for 24 hours. It belongs to the first transaction that it came with, also if that one was refused and also when
+   * the session is cleared.
    *
    * @throws {@link TurntreeError} REQUEST_ID_REUSED, when the operation id was used for another transaction;
    *   CURSOR_MISMATCH, when the history does not end with the expected suffix.
