@@ -1,12 +1,14 @@
 """TurntreeSession and the SDK's AdvancedSQLiteSession, called side by side, call after call.
 
-TURNTREE_SEQUENCES sets how many sequences each test runs (default 300), TURNTREE_SEED the seed, which every run prints.
+TURNTREE_SEQUENCES sets how many sequences the two tests run together (default 300), TURNTREE_SEED the seed, which every
+run prints.
 A failure prints the shortest sequence of calls that hypothesis could find for it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 import time
@@ -23,7 +25,7 @@ from tests.parity import worlds
 from tests.parity.machine import ParityMachine
 from tests.parity.worlds import World
 
-SEQUENCES = int(os.environ.get("TURNTREE_SEQUENCES", "300"))
+SEQUENCES = math.ceil(int(os.environ.get("TURNTREE_SEQUENCES", "300")) / 2)
 STEPS = 40
 
 SETTINGS = hypothesis.settings(
@@ -40,7 +42,7 @@ SETTINGS = hypothesis.settings(
 def run_sequences(open_world: Callable[[], AbstractAsyncContextManager[World]]) -> World:
     """Run random sequences in a world; returns it with the counts of what was seen."""
     seed = int(os.environ.get("TURNTREE_SEED") or random.getrandbits(48))
-    print(f"\nTURNTREE_SEED={seed} TURNTREE_SEQUENCES={SEQUENCES}")
+    print(f"\nTURNTREE_SEED={seed} TURNTREE_SEQUENCES={2 * SEQUENCES}")
     began = time.monotonic()
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
