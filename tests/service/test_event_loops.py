@@ -76,6 +76,38 @@ def test_streams_that_are_left_before_a_loop_closes(tmp_path: Path) -> None:
     assert late == []
 
 
+async def test_all_that_was_sent_is_over_before_a_client_is_closed(tmp_path: Path) -> None:
+    """A client is not closed before gRPC has told it of what it sent last, also when that comes after the stream's end.
+
+    gRPC tells of the two on threads of its own, in either order.
+    """
+    is_told: list[bool] = []
+
+    class ToldLate:
+        """A stream whose end is told before that its last message was sent."""
+
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+        async def done_writing(self) -> None:
+            is_told.append(False)
+            await self._stream.done_writing()
+            await self._stream.code()
+            await asyncio.sleep(0.05)
+            is_told.append(True)
+
+    with serving(tmp_path) as server:
+        async with RemoteStore(server.address) as store:
+            stub = store._connection().pipeline._stub
+            begin = stub.Pipeline
+            stub.Pipeline = lambda **named: ToldLate(begin(**named))  # type: ignore[assignment]
+            await store.get_items("s")
+    assert is_told == [False, True]
+
+
 def let_grpc_come_last() -> None:
     """Let every thread but this one have less of the cores than any other."""
     for thread in map(int, os.listdir("/proc/self/task")):

@@ -170,13 +170,16 @@ class Pipeline:
         except grpc.aio.UsageError:
             self._is_closed = True
             raise stopping() from None
-        self._tasks = (asyncio.create_task(self._send(stream)), asyncio.create_task(self._receive(stream)))
+        sender = asyncio.create_task(self._send(stream))
+        self._tasks = (sender, asyncio.create_task(self._receive(stream, sender)))
 
-    async def _send(self, stream: Any) -> None:
-        """Send what waits, all of it in one message as far as it fits."""
+    async def _send(self, stream: grpc.aio.StreamStreamCall[Any, Any]) -> None:
+        """Send what waits, all of it in one message as far as it fits, until the stream ends."""
         try:
             while True:
                 await self._has_unsent.wait()
+                if self._stream is not stream:
+                    return
                 if self._is_closed and not self._unsent:
                     await stream.done_writing()
                     return
@@ -192,7 +195,7 @@ class Pipeline:
         except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
             return  # the receiver knows why
 
-    async def _receive(self, stream: Any) -> None:
+    async def _receive(self, stream: Any, sender: asyncio.Task[None]) -> None:
         """Hand every reply to its caller, until the stream ends."""
         error: TurntreeError = Unavailable(ErrorReason.SERVER_STOPPING, f"{self._target}: the stream ended")
         try:
@@ -218,10 +221,12 @@ class Pipeline:
                 error = from_rpc_error(rpc_error, self._target)
         finally:
             self._break(stream, error)
-            # An event loop that closes cancels this task and waits for it. The stream must have ended by then.
+            # An event loop that closes cancels this task and waits for it. The stream must have ended by then, and
+            # gRPC must have said of all that was sent that it was, which may come after the end of the stream.
             stream.cancel()
             await stream.code()
-            if stream.cancelled():
+            await asyncio.wait({sender})
+            if stream.cancelled() or sender.cancelled():
                 await last_events(self._channel)
 
     def _break(self, stream: Any, error: TurntreeError) -> None:
@@ -230,8 +235,8 @@ class Pipeline:
             return
         self._stream = None
         self._open_again_at = asyncio.get_running_loop().time() + self._backoff.next_s()
-        self._tasks[0].cancel()
         self._unsent.clear()
+        self._has_unsent.set()  # which the sender wakes up from, also when it is taken back at once
         self._has_unsent.clear()
         waiting, self._waiting = self._waiting, {}
         for answer in waiting.values():
