@@ -17,6 +17,8 @@ from turntree_server.local_store import LocalStore
 log = logging.getLogger(__name__)
 
 _RETRY_S = 0.5
+_REST_S_MIN = 1.0
+"""How long a database that could not be opened is left alone at least, so that its callers keep no disk busy."""
 
 
 class Namespaces(ABC):
@@ -138,6 +140,7 @@ class ManyNamespaces(Namespaces):
         self._open_max = open_max
         self._opened: dict[str, _Opened] = {}  # the least recently used first
         self._closing: dict[str, asyncio.Task[None]] = {}
+        self._resting: dict[str, float] = {}  # could not be opened, and until when nobody tries again
         self._watching_ended = False
         self._is_closed = False
 
@@ -149,6 +152,8 @@ class ManyNamespaces(Namespaces):
         while True:
             if self._is_closed:
                 raise stopping()
+            if (rest_s := self._resting.get(namespace, 0) - asyncio.get_running_loop().time()) > 0:
+                raise _cannot_be_opened(rest_s)
             opened = self._opened.pop(namespace, None)
             if opened is not None:
                 self._opened[namespace] = opened
@@ -189,6 +194,9 @@ class ManyNamespaces(Namespaces):
         self._give_free()
 
     async def _open(self, namespace: str) -> LocalStore:
+        """Open a store, and let it rest for at least as long as that took when it cannot be opened."""
+        time = asyncio.get_running_loop().time
+        began = time()
         try:
             store = await self._open_store(namespace)
             if self._watching_ended:
@@ -198,7 +206,11 @@ class ManyNamespaces(Namespaces):
             self._opened.pop(namespace, None)
             # What it says is for the operator: a client may not read where databases are.
             log.error("the database of the namespace %s cannot be opened: %s", namespace, error.__cause__ or error)
-            raise Unavailable(ErrorReason.STORE_FAILED, "the database of the namespace cannot be opened") from None
+            now = time()
+            rest_s = max(_REST_S_MIN, now - began)
+            self._resting = {name: until for name, until in self._resting.items() if until > now}
+            self._resting[namespace] = now + rest_s
+            raise _cannot_be_opened(rest_s) from None
         except BaseException:
             self._opened.pop(namespace, None)
             raise
@@ -228,6 +240,12 @@ class ManyNamespaces(Namespaces):
                 del self._closing[namespace]
 
         self._closing[namespace] = asyncio.create_task(close())
+
+
+def _cannot_be_opened(retry_after_s: float) -> Unavailable:
+    error = Unavailable(ErrorReason.STORE_FAILED, "the database of the namespace cannot be opened")
+    error.retry_after_s = retry_after_s
+    return error
 
 
 def _seen(task: asyncio.Task[LocalStore]) -> None:

@@ -303,10 +303,12 @@ class Opened:
     def __init__(self) -> None:
         self.names: list[str] = []
         self.fails = False
+        self.failures = 0
 
     async def open(self, namespace: str) -> LocalStore:
         """Open a store in memory, and note it until it is closed."""
         if self.fails:
+            self.failures += 1
             raise Unavailable(ErrorReason.STORE_FAILED, "cannot open /var/secret/path.db")
         store = LocalStore(await SqliteEngine.open(IN_MEMORY))
         self.names.append(namespace)
@@ -369,16 +371,26 @@ async def test_a_namespace_is_opened_once_for_all_who_ask_at_once() -> None:
 
 
 async def test_a_namespace_that_cannot_be_opened(caplog: pytest.LogCaptureFixture) -> None:
-    """Its callers learn nothing of where it is, the log does, and the next call tries again."""
+    """Its callers learn nothing of where it is, the log does, and it is tried again after a rest, however many ask."""
     opened = Opened()
     opened.fails = True
     namespaces = ManyNamespaces(opened.open, 2, "")
-    for error in await asyncio.gather(*(namespaces.acquire("a") for _ in range(3)), return_exceptions=True):
+    errors = await asyncio.gather(*(namespaces.acquire("a") for _ in range(3)), return_exceptions=True)
+    errors += [
+        error for _ in range(3) for error in await asyncio.gather(namespaces.acquire("a"), return_exceptions=True)
+    ]
+    for error in errors:
         assert isinstance(error, Unavailable)
         assert error.reason is ErrorReason.STORE_FAILED
         assert "secret" not in error.message
-    assert "/var/secret/path.db" in caplog.text
+        assert error.retry_after_s is not None
+        assert 0 < error.retry_after_s <= 1
+    assert opened.failures == 1
+    assert caplog.text.count("/var/secret/path.db") == 1
     opened.fails = False
+    async with namespaces.use("b"):
+        pass
+    await asyncio.sleep(1)
     async with namespaces.use("a"):
         pass
     await namespaces.close()
