@@ -11,7 +11,7 @@ from turntree.limits import invalid
 
 from turntree_server.access.caller import NAMESPACE_DEFAULT, Role, check_namespace
 from turntree_server.access.keys import check_key_name, create_key, read_keys, revoke_key
-from turntree_server.options import command_line
+from turntree_server.options import command_line, read_path
 
 _ROLES = f"{', '.join([*Role][:-1])} or {[*Role][-1]}"
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -37,11 +37,12 @@ def add_keys_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
     revoke.set_defaults(run=_revoke)
 
     for parser in (create, listing, revoke):
-        parser.add_argument("--keys-file", metavar="FILE", type=Path, required=True, help="the file with the keys")
+        parser.add_argument("--keys-file", metavar="FILE", required=True, help="the file with the keys")
 
 
 def _create(arguments: argparse.Namespace) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
+    keys_file = _keys_file(arguments)
     with command_line():
         check_key_name("--name", arguments.name)
         check_namespace("--namespace", arguments.namespace)
@@ -49,7 +50,7 @@ def _create(arguments: argparse.Namespace) -> None:
             invalid("--role", arguments.role, _ROLES)
         expire_time = now + _duration(arguments.expires_in) if arguments.expires_in is not None else None
     token = create_key(
-        arguments.keys_file,
+        keys_file,
         arguments.name,
         role=Role(arguments.role),
         namespace=arguments.namespace,
@@ -59,13 +60,13 @@ def _create(arguments: argparse.Namespace) -> None:
     try:
         print(token, flush=True)
     except OSError:
-        revoke_key(arguments.keys_file, arguments.name)  # nobody has seen it
+        revoke_key(keys_file, arguments.name)  # nobody has seen it
         raise
 
 
 def _list(arguments: argparse.Namespace) -> None:
     now = datetime.now(UTC)
-    for key in read_keys(arguments.keys_file):
+    for key in read_keys(_keys_file(arguments)):
         end = "never expires" if key.expire_time is None else f"expires {key.expire_time.isoformat()}"
         if key.expire_time is not None and key.expire_time <= now:
             end = f"expired {key.expire_time.isoformat()}"
@@ -73,8 +74,13 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _revoke(arguments: argparse.Namespace) -> None:
-    revoke_key(arguments.keys_file, arguments.name)
+    revoke_key(_keys_file(arguments), arguments.name)
     print(f"revoked {arguments.name}")
+
+
+def _keys_file(arguments: argparse.Namespace) -> Path:
+    with command_line():
+        return read_path("--keys-file", arguments.keys_file)
 
 
 def _duration(text: str) -> timedelta:

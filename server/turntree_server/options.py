@@ -72,6 +72,10 @@ def command_line() -> Iterator[None]:
 class Parser(argparse.ArgumentParser):
     """Refuses in one line, and takes `--option=--` for an option without a value: argparse itself for an empty list."""
 
+    def __init__(self, **options: Any) -> None:
+        # What is part of a name today may be part of two tomorrow, and no door is opened by half a word.
+        super().__init__(**{**options, "allow_abbrev": False})
+
     def error(self, message: str) -> NoReturn:
         """End the command with its exit code for this, `USAGE`, and without all the options before the reason."""
         self.exit(2, f"turntree: {one_line(message)}; see {self.prog} --help\n")
@@ -118,12 +122,10 @@ def add_serve_options(serving: argparse.ArgumentParser) -> None:
 def _add_access_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("access")
     group.add_argument("--data-dir", metavar="DIR", help="serve a database for each namespace, in this folder")
-    group.add_argument("--tls-cert", metavar="FILE", type=Path, help="speak TLS with this certificate chain, in PEM")
-    group.add_argument("--tls-key", metavar="FILE", type=Path, help="the private key of --tls-cert, in PEM")
-    group.add_argument(
-        "--tls-client-ca", metavar="FILE", type=Path, help="let in only clients with a certificate signed by these"
-    )
-    group.add_argument("--keys-file", metavar="FILE", type=Path, help="accept the API keys of `turntree keys`")
+    group.add_argument("--tls-cert", metavar="FILE", help="speak TLS with this certificate chain, in PEM")
+    group.add_argument("--tls-key", metavar="FILE", help="the private key of --tls-cert, in PEM")
+    group.add_argument("--tls-client-ca", metavar="FILE", help="let in only clients with a certificate signed by these")
+    group.add_argument("--keys-file", metavar="FILE", help="accept the API keys of `turntree keys`")
     group.add_argument("--jwks", metavar="FILE|URL", help="accept JSON Web Tokens signed by one of these keys")
     group.add_argument("--jwt-audience", metavar="NAME", help="for whom tokens must be")
     group.add_argument("--jwt-issuer", metavar="NAME", help="by whom tokens must be")
@@ -164,19 +166,17 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
     host, port = read_listen(arguments.listen)
     if arguments.data_dir is not None and arguments.db is not None:
         invalid("--db", arguments.db, "absent when --data-dir is given")
-    if arguments.data_dir is not None and not arguments.data_dir.strip():
-        invalid("--data-dir", arguments.data_dir, "a path")
     db = arguments.db if arguments.db is not None else os.environ.get("TURNTREE_DB", DATABASE_DEFAULT)
     return Settings(
         db=db,
-        data_dir=Path(arguments.data_dir) if arguments.data_dir is not None else None,
+        data_dir=_path(arguments, "data_dir"),
         host=host,
         port=port,
         grace_s=_number("--grace", arguments.grace, float, GRACE_LIMIT),
         request_window_h=_number("--request-window", arguments.request_window, float, REQUEST_WINDOW_LIMIT),
         check=not arguments.skip_check,
         tls=_tls(arguments),
-        keys_file=arguments.keys_file,
+        keys_file=_path(arguments, "keys_file"),
         jwt=_jwt(arguments),
         insecure=arguments.insecure,
         load=LoadLimits(
@@ -190,6 +190,22 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
     )
 
 
+def read_path(option: str, given: str) -> Path:
+    """The path that an option was given. An empty one would be the folder in which the command runs.
+
+    Raises:
+        InvalidArgument: FIELD_INVALID.
+    """
+    if not given.strip():
+        invalid(option, given, "a path")
+    return Path(given)
+
+
+def _path(arguments: argparse.Namespace, name: str) -> Path | None:
+    given = getattr(arguments, name)
+    return read_path(option_of(name), given) if given is not None else None
+
+
 def _number(option: str, given: Any, kind: Any, limit: str) -> Any:
     """The number that an option was given, or its default. It is not left to argparse, which does not say the limit."""
     try:
@@ -199,12 +215,12 @@ def _number(option: str, given: Any, kind: Any, limit: str) -> Any:
 
 
 def _tls(arguments: argparse.Namespace) -> TlsSettings | None:
-    cert, key, client_ca = arguments.tls_cert, arguments.tls_key, arguments.tls_client_ca
+    cert, key, client_ca = (_path(arguments, name) for name in ("tls_cert", "tls_key", "tls_client_ca"))
     if cert is None and key is None and client_ca is None:
         return None
-    for option, value in (("--tls-cert", cert), ("--tls-key", key)):
-        if value is None:
-            invalid(option, "", "a file: TLS needs both --tls-cert and --tls-key")
+    if cert is None or key is None:
+        option = "--tls-cert" if cert is None else "--tls-key"
+        invalid(option, "", "a file: TLS needs both --tls-cert and --tls-key")
     return TlsSettings(cert, key, client_ca)
 
 

@@ -19,6 +19,10 @@ REQUEST_WINDOW_H_DEFAULT = 24.0
 _REQUEST_WINDOW_H_MAX = 24.0 * 365
 GRACE_LIMIT = "a number of seconds from 0 on"
 REQUEST_WINDOW_LIMIT = f"hours above 0, at most {_REQUEST_WINDOW_H_MAX:g}"
+_NUMBER_MIN = 0.001
+"""gRPC counts milliseconds; and who has to wait for the next call is told how long, in a number that can be sent."""
+_SOCKETS = ("unix", "unix-abstract")
+"""What gRPC takes for a socket in the file system, and the port for its path, where a host stands."""
 _HOST = re.compile(r"[^:\[\]]+|\[[^\[\]]+\]")
 _PORT = re.compile(r"[0-9]{1,5}")
 
@@ -76,7 +80,8 @@ class LoadLimits:
         for name in ("rate_max", "connection_age_s", "handshake_s"):
             value = getattr(self, name)
             most = math.inf if name == "rate_max" else _SECONDS_MAX
-            if not 0 <= value <= most or value == math.inf or (name == "handshake_s" and not value):
+            is_off = value == 0 and name != "handshake_s"
+            if (not is_off and not _NUMBER_MIN <= value <= most) or value == math.inf:
                 invalid(option_of(name), value, load_limit(name))
 
 
@@ -102,9 +107,8 @@ def load_limit(name: str) -> str:
     """What a limit of load must be."""
     if name in _WHOLE:
         return f"a whole number from {_WHOLE[name]} on" + ("" if name == "bytes_max" else f", at most {_NUMBER_MAX}")
-    if name == "rate_max":
-        return "a number from 0 on"
-    return f"a number {'above 0' if name == 'handshake_s' else 'from 0 on'}, at most {_SECONDS_MAX}"
+    number = f"a number from {_NUMBER_MIN} on" + ("" if name == "rate_max" else f", at most {_SECONDS_MAX}")
+    return number if name == "handshake_s" else f"0, or {number}"
 
 
 def option_of(setting: str) -> str:
@@ -186,6 +190,6 @@ def read_listen(listen: str) -> tuple[str, int]:
         InvalidArgument: FIELD_INVALID.
     """
     host, _, port = listen.rpartition(":")
-    if not _HOST.fullmatch(host) or not _PORT.fullmatch(port) or int(port) > 65535:
+    if not _HOST.fullmatch(host) or host.lower() in _SOCKETS or not _PORT.fullmatch(port) or int(port) > 65535:
         invalid("--listen", listen, "HOST:PORT with a port from 0 to 65535, and an address of IPv6 in brackets")
     return host, int(port)

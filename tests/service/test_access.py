@@ -121,6 +121,12 @@ def test_keys_that_cannot_be(arguments: list[str], words: list[str], code: ExitC
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("action", [["create", "--name", "b", "--role", "reader"], ["list"], ["revoke", "agent"]])
+def test_a_keys_file_without_a_name(action: list[str]) -> None:
+    """An empty path, as of a variable that is not set, is refused as what it is and not taken for the folder."""
+    assert_refused(run("keys", *action, "--keys-file="), "--keys-file", "''", "a path", code=ExitCode.USAGE)
+
+
 def test_keys_made_at_once_are_all_there(tmp_path: Path) -> None:
     """Of changes to one file at the same time none is lost."""
     file = tmp_path / "keys.json"
@@ -332,8 +338,8 @@ async def test_a_token_function_is_asked_again_when_a_token_expires(tmp_path: Pa
         (["--tls-cert", "cert.pem"], ["--tls-key", "both --tls-cert and --tls-key"]),
         (["--data-dir", "d", "--db", "x.db"], ["--db", "absent when --data-dir is given"]),
         (["--calls-max", "0"], ["--calls-max", "'0'", "from 1 on"]),
-        (["--rate-max", "-1"], ["--rate-max", "'-1.0'", "from 0 on"]),
-        (["--handshake", "0"], ["--handshake", "'0.0'", "above 0"]),
+        (["--rate-max", "-1"], ["--rate-max", "'-1.0'", "from 0.001 on"]),
+        (["--handshake", "0"], ["--handshake", "'0.0'", "from 0.001 on"]),
     ],
 )
 def test_options_that_make_no_sense(options: list[str], words: list[str], tmp_path: Path) -> None:

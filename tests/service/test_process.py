@@ -335,7 +335,7 @@ async def test_a_second_server_on_the_same_address(server: ServerProcess) -> Non
     "listen",
     [
         *("nowhere", "127.0.0.1", ":50051", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:x", "127.0.0.1:²", ""),
-        *("::1:0", "[::1:0", "unix:/tmp/socket:0", "[]:0"),
+        *("::1:0", "[::1:0", "unix:/tmp/socket:0", "unix:5", "UNIX-Abstract:5", "[]:0"),
     ],
 )
 def test_an_address_that_is_none(listen: str, tmp_path: Path) -> None:
@@ -395,6 +395,11 @@ def test_a_database_of_a_newer_turntree(server: ServerProcess) -> None:
         ("--db= ", "a path, or :memory:"),
         ("--data-dir=", "a path"),
         ("--data-dir= ", "a path"),
+        ("--keys-file=", "'', and must be a path"),
+        ("--tls-cert=", "'', and must be a path"),
+        ("--tls-key= ", "' ', and must be a path"),
+        ("--tls-client-ca=", "'', and must be a path"),
+        ("--jwks=", "'', and must be a file or an https:// URL"),
         ("--grace=-1", "a number of seconds from 0 on"),
         ("--grace=nan", "a number of seconds from 0 on"),
         ("--grace=inf", "a number of seconds from 0 on"),
@@ -403,12 +408,15 @@ def test_a_database_of_a_newer_turntree(server: ServerProcess) -> None:
         ("--request-window=1d", "hours above 0, at most 8760"),
         ("--calls-max=1.5", "'1.5', and must be a whole number from 1 on"),
         ("--sessions-max=many", "'many', and must be a whole number from 0 on"),
-        ("--rate-max=fast", "'fast', and must be a number from 0 on"),
-        ("--handshake=", "'', and must be a number above 0"),
-        ("--handshake=3000000", "and must be a number above 0, at most 2000000"),
-        ("--connection-age=1e300", "must be a number from 0 on, at most 2000000"),
+        ("--rate-max=fast", "'fast', and must be 0, or a number from 0.001 on"),
+        ("--rate-max=1e-300", "'1e-300', and must be 0, or a number from 0.001 on"),
+        ("--handshake=", "'', and must be a number from 0.001 on"),
+        ("--handshake=0.0001", "'0.0001', and must be a number from 0.001 on"),
+        ("--handshake=3000000", "and must be a number from 0.001 on, at most 2000000"),
+        ("--connection-age=0.0001", "must be 0, or a number from 0.001 on, at most 2000000"),
+        ("--connection-age=1e300", "must be 0, or a number from 0.001 on, at most 2000000"),
         ("--connections-max=2147483647", "must be a whole number from 1 on, at most 2147483646"),
-        ("--rate-max=inf", "must be a number from 0 on"),
+        ("--rate-max=inf", "must be 0, or a number from 0.001 on"),
     ],
 )
 def test_a_setting_out_of_its_range(option: str, words: str) -> None:
@@ -427,6 +435,8 @@ def test_a_command_that_does_not_exist() -> None:
     [
         ([], "COMMAND"),
         (["serve", "--bogus"], "--bogus"),
+        (["serve", "--insec"], "unrecognized arguments: --insec"),
+        (["keys", "list", "--keys", "keys.json"], "--keys-file"),
         (["serve", "two\nlines"], "two\\nlines"),
         (["serve", "--db"], "--db"),
         (["serve", "--skip-check=no"], "--skip-check"),

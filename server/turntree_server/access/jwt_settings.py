@@ -33,7 +33,7 @@ class JwtSettings:
     namespace_claim: str = "turntree_namespace"
 
     def __post_init__(self) -> None:
-        if "://" in self.jwks and not self.jwks.startswith("https://"):
+        if not self.jwks.strip() or ("://" in self.jwks and not self.jwks.startswith("https://")):
             invalid("--jwks", self.jwks, "a file or an https:// URL")
         for name, value in (("--jwt-audience", self.audience), ("--jwt-issuer", self.issuer)):
             if not value.strip():
