@@ -148,6 +148,26 @@ def test_a_keys_file_that_is_none(content: bytes | None, tmp_path: Path) -> None
     assert_refused(refused, "--keys-file", "turntree keys create")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--keys-file", "{pipe}"],
+        ["--jwks", "{pipe}", "--jwt-audience", "a", "--jwt-issuer", "i"],
+        ["--tls-cert", "{pipe}", "--tls-key", "{pem}"],
+        ["--tls-cert", "{pem}", "--tls-key", "{pipe}"],
+        ["--tls-cert", "{pem}", "--tls-key", "{pem}", "--tls-client-ca", "{pipe}"],
+    ],
+)
+def test_a_pipe_in_place_of_a_file(options: list[str], tmp_path: Path) -> None:
+    """A server does not wait for what comes out of a pipe, and names the option: it reads its files again later."""
+    os.mkfifo(tmp_path / "pipe")
+    issued = Authority(tmp_path).issue("server")
+    (tmp_path / "pem").write_bytes(issued.key.read_bytes() + issued.cert.read_bytes())
+    given = [option.format(pipe=tmp_path / "pipe", pem=tmp_path / "pem") for option in options]
+    refused = run("serve", "--db", tmp_path / "c.db", "--listen", "127.0.0.1:0", *given)
+    assert_refused(refused, options[options.index("{pipe}") - 1], "not a regular file")
+
+
 @pytest.mark.parametrize("field", ["create_time", "expire_time"])
 def test_a_time_without_its_zone(field: str, tmp_path: Path) -> None:
     """A file of keys that somebody wrote by hand, with a time that may be any of a day, is refused."""
@@ -208,6 +228,23 @@ async def test_keys_that_cannot_be_read_again_change_nothing(tmp_path: Path) -> 
         server._gate.refresh()
         with pytest.raises(Unauthenticated):
             await store.add_items("s", [user("2")])
+
+
+async def test_a_pipe_in_place_of_keys_holds_up_nobody(tmp_path: Path) -> None:
+    """A keys file that is replaced by a pipe is not waited for: the keys stay as they were, and calls are answered."""
+    keys = tmp_path / "keys.json"
+    token = new_key(keys, "agent")
+    db = tmp_path / "conversations.db"
+    server = ServerProcess.start(db, options=["--keys-file", str(keys)])
+    try:
+        async with asyncio.timeout(WITHIN_S), RemoteStore(server.address, token=token) as store:
+            keys.unlink()
+            os.mkfifo(keys)
+            while "not a regular file" not in log_of(db).read_text():
+                await store.list_sessions()
+        server.stop()
+    finally:
+        server.kill()
 
 
 async def test_keys_that_may_be_read_later(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from turntree.errors import InvalidArgument
 from turntree.limits import invalid
 
 from turntree_server.access.caller import Caller, Role, check_namespace
+from turntree_server.access.files import read_file
 
 KEY_PREFIX = "tt_"
 
@@ -124,7 +125,7 @@ def read_keys(path: Path) -> Sequence[Key]:
         InvalidArgument: FIELD_INVALID, when there is no such file, or when it holds something else.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_File).keys
+        return msgspec.json.decode(read_file(path), type=_File).keys
     except FileNotFoundError:
         invalid("--keys-file", path, "a file that `turntree keys create` made; there is none")
     except OSError as error:

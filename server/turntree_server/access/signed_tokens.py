@@ -20,6 +20,7 @@ import jwt
 from turntree.limits import invalid
 
 from turntree_server.access.caller import Caller, Role, check_namespace
+from turntree_server.access.files import read_file
 from turntree_server.access.jwt_settings import JwtSettings
 from turntree_server.outcomes import carry_out
 
@@ -107,7 +108,7 @@ class SignedTokens:
         where = self._settings.jwks
         try:
             if self._is_file:
-                return Path(where).read_bytes()
+                return read_file(Path(where))
             with urllib.request.build_opener(_OnlyHttps()).open(where, timeout=_FETCH_TIMEOUT_S) as response:
                 return bytes(response.read(_KEYS_BYTES_MAX))
         except (OSError, ValueError, HTTPException) as error:

@@ -11,6 +11,8 @@ import grpc
 from turntree.errors import InvalidArgument
 from turntree.limits import invalid
 
+from turntree_server.access.files import read_file
+
 log = logging.getLogger(__name__)
 
 _REVOCATIONS = b"-----BEGIN X509 CRL-----"
@@ -72,14 +74,14 @@ class CertificateFiles:
     def _read(self) -> grpc.ServerCertificateConfiguration:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            chain, key = self._cert.read_bytes(), self._key.read_bytes()
+            chain, key = read_file(self._cert), read_file(self._key)
             context.load_cert_chain(self._cert, self._key, password=_no_password)
         except (OSError, ValueError) as error:
             invalid("--tls-cert, --tls-key", f"{self._cert}, {self._key}", f"a certificate and its key ({_why(error)})")
         if self._client_ca is None:
             return grpc.ssl_server_certificate_configuration([(key, chain)])
         try:
-            authorities = self._client_ca.read_bytes()
+            authorities = read_file(self._client_ca)
             context.load_verify_locations(self._client_ca)
         except OSError as error:
             invalid("--tls-client-ca", self._client_ca, f"a file of certificates ({_why(error)})")
