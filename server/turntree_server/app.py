@@ -31,7 +31,7 @@ from turntree_server.access.caller import check_namespace
 from turntree_server.access.jwt_settings import JwtSettings
 from turntree_server.access.keys import KeyRing
 from turntree_server.access.load import Load
-from turntree_server.engine.refusals import DiskFailed, refusal
+from turntree_server.engine.refusals import DatabaseMissing, DiskFailed, refusal
 from turntree_server.engine.server_lock import ServerLock
 from turntree_server.engine.sqlite import IN_MEMORY, SqliteEngine
 from turntree_server.local_store import LocalStore
@@ -107,7 +107,7 @@ def _namespaces(settings: Settings, when_failed: Callable[[Unavailable], None]) 
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            invalid("--data-dir", folder, f"a folder ({error.strerror})")
+            raise DatabaseMissing(str(folder), f"the folder cannot be made ({error.strerror})") from None
         return ServerLock.take(str(folder), str(folder / "server-lock")).release
 
     async def open_store(namespace: str) -> LocalStore:
@@ -229,7 +229,7 @@ class Server:
                 files = ", ".join(str(file) for file in astuple(self._tls) if file is not None)
                 invalid("--tls-cert, --tls-key, --tls-client-ca", files, _GRPC_CERTIFICATES)
             raise AddressInUse(
-                f"cannot listen on {self.address}: the address is in use or not of this machine"
+                f"cannot listen on {self.address}: the address is in use, not of this machine, or not open to this user"
             ) from None
         await self.namespaces.open()
         if failpoints.ON:

@@ -348,7 +348,7 @@ def test_an_address_that_is_none(listen: str, tmp_path: Path) -> None:
 def test_an_address_of_another_machine(tmp_path: Path) -> None:
     """An address that is not of this machine is refused, without gRPC's own noise."""
     refused = run("serve", "--db", tmp_path / "conversations.db", "--listen", "192.0.2.1:0", "--insecure")
-    assert_refused(refused, "cannot listen on 192.0.2.1:0", "in use or not of this machine", code=69)
+    assert_refused(refused, "cannot listen on 192.0.2.1:0", "in use, not of this machine, or", code=69)
     assert not any(tmp_path.iterdir())
 
 
@@ -357,6 +357,25 @@ def test_a_database_in_no_folder(tmp_path: Path) -> None:
     refused = run("serve", "--db", tmp_path / "missing" / "conversations.db", "--listen", "127.0.0.1:0")
     assert_refused(refused, f"the folder {tmp_path}/missing does not exist", code=66)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("folder", ["missing/data", "file", "file/data"])
+def test_a_folder_of_namespaces_that_cannot_be_made(folder: str, tmp_path: Path) -> None:
+    """It is named with the reason, and the code is that of a database whose folder is not there."""
+    (tmp_path / "file").touch()
+    refused = run("serve", "--data-dir", tmp_path / folder, "--listen", "127.0.0.1:0")
+    assert_refused(refused, f"cannot open {tmp_path}/{folder}: the folder cannot be made", code=66)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["pipe", "null"])
+def test_a_database_that_is_no_file(name: str, tmp_path: Path) -> None:
+    """A pipe or a device is refused as what it is, and nothing is made beside it."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to(os.devnull)
+    refused = run("serve", "--db", tmp_path / name, "--listen", "127.0.0.1:0")
+    assert_refused(refused, f"cannot open {tmp_path}/{name}: it is not a file", code=66)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["null", "pipe"]
 
 
 def test_a_database_that_is_a_folder(tmp_path: Path) -> None:

@@ -98,6 +98,17 @@ def require_file(path: str, name: str) -> None:
         raise DatabaseMissing(name, "it is not a file")
 
 
+def refuse_other_kinds(path: str) -> None:
+    """Refuse what is there and is not a file; an absent one is welcome.
+
+    Raises:
+        DatabaseMissing: It is a folder, a pipe, or a device.
+        DatabaseRefused: The system does not let us look.
+    """
+    if os.path.exists(path):
+        require_file(path, path)
+
+
 def refuse_other_names(path: str) -> None:
     """Refuse a database file that has a second name (a hard link); an absent one is welcome.
 

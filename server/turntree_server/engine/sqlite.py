@@ -21,7 +21,13 @@ from turntree_server.engine.inspect import inspect
 from turntree_server.engine.listeners import Listeners
 from turntree_server.engine.log_bound import LogBound, empty_log
 from turntree_server.engine.migrate import migrate
-from turntree_server.engine.refusals import DatabaseDamaged, DatabaseMissing, DatabaseRefused, refuse_other_names
+from turntree_server.engine.refusals import (
+    DatabaseDamaged,
+    DatabaseMissing,
+    DatabaseRefused,
+    refuse_other_kinds,
+    refuse_other_names,
+)
 from turntree_server.engine.server_lock import ServerLock
 from turntree_server.engine.sqlite_driver import (
     STEPS_BETWEEN_LOOKS,
@@ -97,6 +103,7 @@ class SqliteEngine(Engine):
         require_sound_sqlite()
         if self._of_server and self.path != IN_MEMORY:
             try:
+                refuse_other_kinds(self.path)
                 self._lock = ServerLock.take(self.path)
             except DatabaseRefused as error:
                 raise Unavailable(ErrorReason.STORE_FAILED, str(error)) from error
