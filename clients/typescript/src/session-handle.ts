@@ -2,7 +2,7 @@ import type { DescMessage } from "@bufbuild/protobuf";
 import type { CallOptions } from "./calls.js";
 import type { RequestOf, StreamOptions, TurntreeClient } from "./client.js";
 import type { CreateBranchRequestSchema, CreateBranchResponse } from "./gen/turntree/v1/branch_pb.js";
-import type { BranchPointer } from "./gen/turntree/v1/item_pb.js";
+import type { BranchPointer, ItemsDelta } from "./gen/turntree/v1/item_pb.js";
 import type {
   ClearSessionResponse,
   GetItemsRequestSchema,
@@ -125,6 +125,25 @@ export class SessionHandle {
   ): AsyncGenerator<StreamItemsResponse> {
     const responses = this.#client.streamItems(this.#placed(request), options);
     return this.#followed(request, responses, (response) => response.delta);
+  }
+
+  /**
+   * Read a branch whole, in parts of about 1 MiB: the first as {@link getItems}, on the stream that all calls share, and
+   * only where there is more the others as {@link streamItems}, which opens a stream of its own.
+   */
+  async *readItems(
+    request: Within<typeof StreamItemsRequestSchema> = {},
+    options?: StreamOptions,
+  ): AsyncGenerator<ItemsDelta> {
+    const { delta: first } = await this.getItems(request, options);
+    if (first === undefined) return;
+    yield first;
+    if (!first.more) return;
+    const place = { ...(first.branch && { branch: first.branch }), cursor: first.cursor };
+    const rest = this.#client.streamItems({ ...this.#placed(request), ...place }, options);
+    for await (const { delta } of this.#followed(request, rest, (response) => response.delta)) {
+      if (delta !== undefined) yield delta;
+    }
   }
 
   /** As {@link TurntreeClient.watch}. */

@@ -4,6 +4,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { DeltaKind, ErrorReason, TurntreeClient, TurntreeError } from "turntree";
+import { TurntreeSession } from "turntree/openai-agents";
 import { collect, contents, message, next } from "./support/collect.js";
 import { Proxy } from "./support/proxy.js";
 import { Server } from "./support/server.js";
@@ -98,6 +99,25 @@ describe("a call", () => {
     await assert.rejects(call, { reason: ErrorReason.SERVER_STOPPING });
     await assert.rejects(closing.getItems({ sessionId: "s" }), { reason: ErrorReason.SERVER_STOPPING });
     await assert.rejects(next(closing.watch({ sessionId: "s" })), { reason: ErrorReason.SERVER_STOPPING });
+  });
+});
+
+describe("a session", () => {
+  test("that sixty read at once while its server is killed and started again answers every one of them", async () => {
+    const readers = new TurntreeClient(proxy.address);
+    const session = new TurntreeSession("read by sixty", { client: readers });
+    await session.addItems([{ role: "user", content: "kept" }]);
+    proxy.isDeaf = true;
+    const reads = Promise.all(Array.from({ length: 60 }, () => session.getItems()));
+    const restart = async () => {
+      await server.kill();
+      proxy.cut();
+      proxy.isDeaf = false;
+      await server.startAgain();
+    };
+    const [read] = await Promise.all([reads, restart()]);
+    for (const items of read) assert.deepEqual(items, [{ role: "user", content: "kept" }]);
+    readers.close();
   });
 });
 

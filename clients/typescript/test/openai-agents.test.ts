@@ -282,6 +282,20 @@ describe("the history", () => {
     assert.deepEqual([await session.getItems(), session.currentBranchId], [[], "main"]);
   });
 
+  test("of five megabytes is read whole, by its newest items and by branch, with what only this SDK has", async () => {
+    const session = open("large");
+    const items = Array.from({ length: 50 }, (_, number) => ({
+      ...user(`${number} ${"ä".repeat(50_000)}`),
+      ...(number % 7 === 0 && { providerData: { number } }),
+    }));
+    await session.addItems(items);
+    assert.deepEqual(await session.getItems(), items);
+    assert.deepEqual(await session.getItems(40), items.slice(-40));
+    await session.createBranchFromTurn(31, "other");
+    assert.deepEqual(await session.getItems(), items.slice(0, 30));
+    assert.deepEqual(await session.readItems({ branchId: "main", limitTurns: 25 }), items.slice(-25));
+  });
+
   test("is rewritten where the SDK asks for it", async () => {
     const session = open("rewrite");
     await session.addItems([user("zero")]);

@@ -10,7 +10,7 @@ import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { ErrorInfoSchema, RetryInfoSchema } from "#turntree/gen/google/rpc/error_details_pb.js";
-import { DeltaKind, ErrorReason, SessionService, TurntreeClient } from "turntree";
+import { DeltaKind, ErrorReason, SessionService, type StreamItemsRequest, TurntreeClient } from "turntree";
 import { TurntreeSession } from "turntree/openai-agents";
 import { contents, message, next } from "./support/collect.js";
 
@@ -25,6 +25,7 @@ const answer = (requestId: string, context: HandlerContext) => {
 };
 const atWork: number[] = [];
 let streams: (Delta | ConnectError)[][] = [];
+let streamItemsRequest: StreamItemsRequest | undefined;
 
 interface Delta {
   kind: DeltaKind;
@@ -57,7 +58,11 @@ const listener = createServer(
           return {};
         },
         watch: () => parts(),
-        streamItems: () => parts(),
+        getItems: () => next(parts()),
+        streamItems: (request) => {
+          streamItemsRequest = request;
+          return parts();
+        },
       }),
   }),
 )
@@ -210,13 +215,29 @@ test("a session reads what a branch is, also when it is rewritten meanwhile", as
     items: [message("user", text)],
     more,
   });
-  streams = [[part("old", true), part("new", false)], []];
+  streams = [[part("old", true)], [part("older", true), part("new", false)], []];
   const client = new TurntreeClient(address);
   const items = await new TurntreeSession("s", { client }).getItems();
   assert.deepEqual(
     items.map((item) => "content" in item && item.content),
     ["new"],
   );
+  client.close();
+});
+
+test("a session that is cleared while it is read is at main", async () => {
+  const old = { branchId: "old", generation: 1n };
+  const cursor = Uint8Array.of(1);
+  streams = [
+    [{ kind: DeltaKind.REPLACED, branch: old, cursor, items: [message("user", "old")], more: true }],
+    [{ kind: DeltaKind.REPLACED, branch: { branchId: "main", generation: 2n }, cursor }],
+    [],
+  ];
+  const client = new TurntreeClient(address);
+  const session = new TurntreeSession("s", { client });
+  assert.deepEqual([await session.getItems(), session.currentBranchId], [[], "main"]);
+  const { branch, cursor: from } = streamItemsRequest ?? {};
+  assert.deepEqual([branch?.branchId, branch?.generation, from], [old.branchId, old.generation, cursor]);
   client.close();
 });
 

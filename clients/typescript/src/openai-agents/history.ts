@@ -46,8 +46,7 @@ async function readAs<Item>(session: SessionHandle, query: ItemsQuery, make: (st
       wholeExchanges: wholeExchanges ?? false,
     },
   };
-  for await (const { delta } of session.streamItems(request)) {
-    if (delta === undefined) continue;
+  for await (const delta of session.readItems(request)) {
     if (delta.kind === DeltaKind.REPLACED) items = [];
     for (const stored of apart(delta.items, delta.natives)) items.push(make(stored));
     cursor = Uint8Array.from(delta.cursor);
