@@ -64,12 +64,15 @@ export class TurntreeError extends Error {
 }
 
 /** The error of a value that turntree does not take. */
-export function invalid(field: string, value: string, limit: string): TurntreeError {
-  return new TurntreeError("INVALID_ARGUMENT", ErrorReason.FIELD_INVALID, `${field} is '${value}', must be ${limit}`, {
-    field,
-    value,
-    limit,
-  });
+export function invalid(field: string, value: string, limit: string, options?: ErrorOptions): TurntreeError {
+  const message = `${field} is '${value}', must be ${limit}`;
+  return new TurntreeError("INVALID_ARGUMENT", ErrorReason.FIELD_INVALID, message, { field, value, limit }, options);
+}
+
+/** What an error tells of a value that can hold items: of what kind it is, and nothing of what it says. */
+export function kindOf(value: unknown): string {
+  if (value === null) return "null";
+  return Array.isArray(value) ? "array" : typeof value;
 }
 
 /**

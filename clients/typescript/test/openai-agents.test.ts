@@ -403,6 +403,105 @@ describe("a transaction", () => {
     assert.deepEqual(await gists(session), ["one"]);
     await assert.rejects(session.applyHistoryTransaction(append(" ", user("x"))), { code: "INVALID_ARGUMENT" });
   });
+
+  test("may hold integers of any size, and bytes, and is done once too", async () => {
+    const session = open("odd transaction");
+    const odd = { ...user("one"), providerData: { big: 2n ** 70n, bytes: Uint8Array.of(1, 2) } };
+    const transaction = { type: "append_items" as const, items: [odd] };
+    await session.applyHistoryTransaction({ operationId: "odd", transaction });
+    await session.applyHistoryTransaction({ operationId: "odd", transaction });
+    const stored = { ...user("one"), providerData: { big: String(2n ** 70n), bytes: "AQI=" } };
+    assert.deepEqual(await session.getItems(), [stored]);
+  });
+});
+
+describe("what is no change of the history", () => {
+  const items: unknown[] = [user("one")];
+  const circle = { ...user("one"), providerData: {} };
+  circle.providerData = circle;
+  const cannot = { ...user("one"), toJSON: () => assert.fail("this item has no JSON") };
+  const anItem = "an item: an object that JSON can hold";
+  const anArray = "an array of items";
+  const noItems = (field: string): [string, string, string, unknown][] => [
+    [field, "undefined", anArray, undefined],
+    [field, "null", anArray, null],
+    [field, "string", anArray, "one"],
+    [field, "object", anArray, { length: 0 }],
+    [`${field}[1]`, "undefined", anItem, [...items, undefined]],
+    [`${field}[1]`, "undefined", anItem, Object.assign([...items], { length: 2 })],
+    [`${field}[1]`, "null", anItem, [...items, null]],
+    [`${field}[1]`, "string", anItem, [...items, "two"]],
+    [`${field}[1]`, "number", anItem, [...items, 2]],
+    [`${field}[1]`, "array", anItem, [...items, []]],
+    [`${field}[1]`, "object", anItem, [...items, circle]],
+    [`${field}[1]`, "object", anItem, [...items, cannot]],
+  ];
+
+  async function refuses(change: () => Promise<void>, field: string, value: string, limit: string): Promise<void> {
+    const error = await change().catch((reason: unknown) => reason);
+    assert(error instanceof TurntreeError, `${field} ${value}: ${String(error)}`);
+    assert.deepEqual([error.code, error.reason], ["INVALID_ARGUMENT", ErrorReason.FIELD_INVALID]);
+    assert.deepEqual(error.facts, { field, value, limit });
+    assert(!error.message.includes("one"), "an error tells no item");
+  }
+
+  test("is refused by its field, its kind and what it must be, and takes no operation id", async () => {
+    const session = open("no transaction");
+    await session.addItems([user("kept")]);
+    const apply = (args: unknown) => session.applyHistoryTransaction(args as never);
+    const id = { operationId: "no transaction" };
+    for (const [field, value, limit, args] of [
+      ["args", "undefined", "an object with an operationId and a transaction", undefined],
+      ["args", "null", "an object with an operationId and a transaction", null],
+      ["operationId", "undefined", "a text that is not blank", {}],
+      ["operationId", "bigint", "a text that is not blank", { operationId: 1n }],
+      ["operationId", '" "', "a text that is not blank", { operationId: " " }],
+      ["transaction", "undefined", "an object", id],
+      ["transaction", "null", "an object", { ...id, transaction: null }],
+      ["transaction", "array", "an object", { ...id, transaction: [] }],
+      ["transaction.type", "undefined", "append_items or replace_suffix", { ...id, transaction: { items } }],
+      ["transaction.type", '"drop"', "append_items or replace_suffix", { ...id, transaction: { type: "drop", items } }],
+    ] as const) {
+      await refuses(() => apply(args), field, value, limit);
+    }
+    for (const [field, value, limit, given] of noItems("transaction.items")) {
+      await refuses(() => apply({ ...id, transaction: { type: "append_items", items: given } }), field, value, limit);
+    }
+    const swap = { type: "replace_suffix", expectedSuffix: [user("kept")], replacement: items };
+    for (const part of ["expectedSuffix", "replacement"]) {
+      for (const [field, value, limit, given] of noItems(`transaction.${part}`)) {
+        await refuses(() => apply({ ...id, transaction: { ...swap, [part]: given } }), field, value, limit);
+      }
+    }
+    assert.deepEqual(await gists(session), ["kept"]);
+    await apply({ ...id, transaction: swap });
+    assert.deepEqual(await gists(session), ["one"]);
+  });
+
+  test("is refused in the other ways to change it too, and changes nothing", async () => {
+    const session = open("no change");
+    const kept = [user("kept"), calls("get_weather", "call 7", { city: "Lisbon" })];
+    await session.addItems(kept);
+    for (const [field, value, limit, given] of noItems("items")) {
+      await refuses(() => session.addItems(given as never), field, value, limit);
+      await refuses(() => session.replaceHistoryWithCompaction(given as never), field, value, limit);
+    }
+    const rewrite = (mutations: unknown) => session.applyHistoryMutations({ mutations } as never);
+    const mutation = { type: "replace_function_call", callId: "call 7" };
+    const able = { ...mutation, replacement: calls("get_weather", "call 7", { city: "Porto" }) };
+    await refuses(
+      () => session.applyHistoryMutations(undefined as never),
+      "args",
+      "undefined",
+      "an object with mutations",
+    );
+    await refuses(() => rewrite(undefined), "mutations", "undefined", "an array of mutations");
+    await refuses(() => rewrite([able, null]), "mutations[1]", "null", "an object");
+    await refuses(() => rewrite([able, mutation]), "mutations[1].replacement", "undefined", anItem);
+    const uncopied = { ...mutation, replacement: { ...able.replacement, providerData: { call: () => "one" } } };
+    await refuses(() => rewrite([able, uncopied]), "mutations[1].replacement", "object", anItem);
+    assert.deepEqual(await session.getItems(), kept);
+  });
 });
 
 describe("branches", () => {

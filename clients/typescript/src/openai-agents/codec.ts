@@ -1,5 +1,6 @@
 import type { AgentInputItem } from "@openai/agents";
 import type { NativeItem } from "../gen/turntree/v1/item_pb.js";
+import { invalid, kindOf } from "../errors.js";
 import { decodeItem, encodeItem } from "../items.js";
 import { DIALECT, fromJs, toJs } from "./convert/index.js";
 
@@ -29,9 +30,38 @@ export function together(stored: readonly StoredItem[]): Encoded {
   return { items: stored.map(({ item }) => item), natives };
 }
 
-/** Items as turntree stores them. */
-export function encodeAll(items: readonly AgentInputItem[]): Encoded {
-  return together(items.map(encode));
+/**
+ * Items as turntree stores them.
+ *
+ * @throws {@link TurntreeError} FIELD_INVALID; see {@link each}.
+ */
+export function encodeAll(field: string, items: readonly AgentInputItem[]): Encoded {
+  return together(each(field, items, encode));
+}
+
+/**
+ * What is made of each item of a field.
+ *
+ * @throws {@link TurntreeError} FIELD_INVALID with the position, for what is no item.
+ */
+export function each<T>(field: string, items: readonly AgentInputItem[], make: (item: AgentInputItem) => T): T[] {
+  if (!Array.isArray(items)) throw invalid(field, kindOf(items), "an array of items");
+  return Array.from<AgentInputItem, T>(items, (item, position) => from(`${field}[${position}]`, item, make));
+}
+
+/**
+ * What is made of an item in a field.
+ *
+ * @throws {@link TurntreeError} FIELD_INVALID, when it is no item.
+ */
+export function from<T>(field: string, item: AgentInputItem, make: (item: AgentInputItem) => T): T {
+  const [kind, limit] = [kindOf(item), "an item: an object that JSON can hold"];
+  if (kind !== "object") throw invalid(field, kind, limit);
+  try {
+    return make(item);
+  } catch (cause) {
+    throw invalid(field, kind, limit, { cause });
+  }
 }
 
 /** An item from what is stored of it; undefined when that is not JSON, as other software can write it. */

@@ -1,9 +1,14 @@
-import { type AgentInputItem, applySessionHistoryMutations, type SessionHistoryMutation } from "@openai/agents";
+import {
+  type AgentInputItem,
+  applySessionHistoryMutations,
+  type SessionHistoryMutation,
+  type SessionHistoryRewriteArgs,
+} from "@openai/agents";
 import { isDeepStrictEqual } from "node:util";
-import { whole } from "../errors.js";
+import { invalid, kindOf, whole } from "../errors.js";
 import { DeltaKind } from "../gen/turntree/v1/item_pb.js";
 import type { SessionHandle } from "../session-handle.js";
-import { apart, decode, encode, type Encoded, type StoredItem, together } from "./codec.js";
+import { apart, decode, encode, type Encoded, from, type StoredItem, together } from "./codec.js";
 import { DIALECT } from "./convert/index.js";
 
 /** The newest items of a branch, undefined where one is not JSON, and the cursor that names what the branch was then. */
@@ -78,6 +83,22 @@ export async function replace(
     removeCount: BigInt(removeCount),
     expectedCursor,
     ...(requestId !== undefined && { requestId }),
+  });
+}
+
+/**
+ * Mutations as they are when they are asked for, whatever becomes of them afterwards.
+ *
+ * @throws {@link TurntreeError} FIELD_INVALID, for what is none.
+ */
+export function mutationsOf(args: SessionHistoryRewriteArgs): SessionHistoryMutation[] {
+  if (kindOf(args) !== "object") throw invalid("args", kindOf(args), "an object with mutations");
+  const { mutations } = args;
+  if (!Array.isArray(mutations)) throw invalid("mutations", kindOf(mutations), "an array of mutations");
+  return Array.from<SessionHistoryMutation, SessionHistoryMutation>(mutations, (mutation, position) => {
+    const field = `mutations[${position}]`;
+    if (kindOf(mutation) !== "object") throw invalid(field, kindOf(mutation), "an object");
+    return from(`${field}.replacement`, mutation.replacement, () => structuredClone(mutation));
   });
 }
 

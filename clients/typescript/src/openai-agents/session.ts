@@ -11,7 +11,7 @@ import type { TurntreeClient } from "../client.js";
 import { invalid, whole } from "../errors.js";
 import type { SessionHandle } from "../session-handle.js";
 import { encodeAll } from "./codec.js";
-import { append, type ItemsQuery, pop, read, replace, rewrite } from "./history.js";
+import { append, type ItemsQuery, mutationsOf, pop, read, replace, rewrite } from "./history.js";
 import { Queries } from "./queries.js";
 import type { Token } from "../token.js";
 import { type RunUsage, runUsage } from "./shapes.js";
@@ -116,8 +116,8 @@ export class TurntreeSession
 
   /** Append items to the current branch, all or none, as they are now: they are the caller's again at once. */
   async addItems(items: AgentInputItem[]): Promise<void> {
-    if (items.length === 0) return;
-    const encoded = encodeAll(items);
+    const encoded = encodeAll("items", items);
+    if (encoded.items.length === 0) return;
     await this.#change(() => append(this.#session, encoded));
   }
 
@@ -146,7 +146,7 @@ export class TurntreeSession
    * @throws {@link TurntreeError} CURSOR_MISMATCH, when somebody else writes meanwhile; nothing was done.
    */
   async replaceHistoryWithCompaction(items: AgentInputItem[]): Promise<void> {
-    const encoded = encodeAll(items);
+    const encoded = encodeAll("items", items);
     await this.#change(async () => {
       const { items: replaced, cursor } = await read(this.#session);
       await replace(this.#session, replaced.length, encoded, cursor);
@@ -159,7 +159,8 @@ export class TurntreeSession
    * the session is cleared.
    *
    * @throws {@link TurntreeError} REQUEST_ID_REUSED, when the operation id was used for another transaction;
-   *   CURSOR_MISMATCH, when the history does not end with the expected suffix.
+   *   CURSOR_MISMATCH, when the history does not end with the expected suffix; FIELD_INVALID for what is no transaction,
+   *   which does not take its operation id.
    */
   async applyHistoryTransaction(args: SessionHistoryTransactionArgs): Promise<void> {
     const transaction = encodeTransaction(args);
@@ -170,10 +171,11 @@ export class TurntreeSession
    * Rewrite items of the history, as the SDK asks for. The others stay as they are stored, byte for byte, and what stands
    * before the first rewritten one is not touched.
    *
-   * @throws {@link TurntreeError} CURSOR_MISMATCH, when somebody else writes meanwhile; nothing was done.
+   * @throws {@link TurntreeError} CURSOR_MISMATCH, when somebody else writes meanwhile; FIELD_INVALID for what is no mutation;
+   *   nothing was done.
    */
   async applyHistoryMutations(args: SessionHistoryRewriteArgs): Promise<void> {
-    const mutations = structuredClone(args.mutations);
+    const mutations = mutationsOf(args);
     await this.#change(() => rewrite(this.#session, mutations));
   }
 

@@ -2,13 +2,15 @@ import { createHash } from "node:crypto";
 import { isDeepStrictEqual } from "node:util";
 import type { AgentInputItem, SessionHistoryTransactionArgs } from "@openai/agents";
 import type { TurntreeClient } from "../client.js";
-import { invalid, TurntreeError } from "../errors.js";
+import { invalid, kindOf, TurntreeError } from "../errors.js";
 import { ErrorReason } from "../gen/turntree/v1/error_reason_pb.js";
 import type { SessionHandle } from "../session-handle.js";
-import { type Encoded, encodeAll, roundTrip } from "./codec.js";
+import { each, type Encoded, encodeAll, roundTrip } from "./codec.js";
+import { asJson } from "./convert/json.js";
 import { append, read, replace, type Snapshot } from "./history.js";
 
 const TRIES_MAX = 10;
+const SHOWN_CHARACTERS = 60;
 const MORE_THAN_ANY_BRANCH_HAS = 2n ** 62n;
 
 /** A transaction as it was when it was asked for, whatever becomes of its items afterwards. */
@@ -24,18 +26,38 @@ export interface EncodedTransaction {
   items: Encoded;
 }
 
-/** A transaction as it is sent. */
-export function encodeTransaction({ operationId, transaction }: SessionHistoryTransactionArgs): EncodedTransaction {
+/**
+ * A transaction as it is sent.
+ *
+ * @throws {@link TurntreeError} FIELD_INVALID, for what is none.
+ */
+export function encodeTransaction(args: SessionHistoryTransactionArgs): EncodedTransaction {
+  if (kindOf(args) !== "object") throw invalid("args", kindOf(args), "an object with an operationId and a transaction");
+  const { operationId, transaction } = args;
   if (typeof operationId !== "string" || operationId.trim() === "") {
-    throw invalid("operationId", JSON.stringify(operationId), "a text that is not blank");
+    throw invalid("operationId", shown(operationId), "a text that is not blank");
   }
-  const isAppend = transaction.type === "append_items";
-  return {
-    operationId,
-    digest: digest(transaction),
-    expectedSuffix: isAppend ? undefined : transaction.expectedSuffix.map(roundTrip),
-    items: encodeAll(isAppend ? transaction.items : transaction.replacement),
-  };
+  if (kindOf(transaction) !== "object") throw invalid("transaction", kindOf(transaction), "an object");
+  switch (transaction.type) {
+    case "append_items": {
+      const { type, items } = transaction;
+      const encoded = encodeAll("transaction.items", items);
+      return { operationId, digest: digest({ type, items }), expectedSuffix: undefined, items: encoded };
+    }
+    case "replace_suffix": {
+      const { type, expectedSuffix, replacement } = transaction;
+      return {
+        operationId,
+        expectedSuffix: each("transaction.expectedSuffix", expectedSuffix, roundTrip),
+        items: encodeAll("transaction.replacement", replacement),
+        digest: digest({ type, expectedSuffix, replacement }),
+      };
+    }
+    default: {
+      const { type } = transaction as { type: unknown };
+      throw invalid("transaction.type", shown(type), "append_items or replace_suffix");
+    }
+  }
 }
 
 /**
@@ -92,7 +114,7 @@ async function replaceSuffix(
 /** Refuse a replacement, by REQUEST_ID_REUSED if it was made before. What is asked for here can never be done. */
 async function refuseUnlessDone(session: SessionHandle, requestId: string, found: Snapshot): Promise<never> {
   try {
-    await replace(session, MORE_THAN_ANY_BRANCH_HAS, encodeAll([]), found.cursor, requestId);
+    await replace(session, MORE_THAN_ANY_BRANCH_HAS, encodeAll("items", []), found.cursor, requestId);
   } catch (error) {
     if (isReason(error, ErrorReason.REQUEST_ID_REUSED)) throw error;
   }
@@ -105,9 +127,14 @@ function isReason(error: unknown, reason: ErrorReason): boolean {
   return error instanceof TurntreeError && error.reason === reason;
 }
 
+/** What an error tells of a value that is to be a text. */
+function shown(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value.slice(0, SHOWN_CHARACTERS)) : kindOf(value);
+}
+
 /** The SHA-256 of a value's JSON, whatever the order of its keys, in hexadecimal digits. */
 function digest(value: unknown): string {
-  const text = JSON.stringify(value, (_, part: unknown) =>
+  const text = JSON.stringify(asJson(value), (_, part: unknown) =>
     typeof part === "object" && part !== null && !Array.isArray(part)
       ? Object.fromEntries(Object.entries(part).sort(([one], [other]) => (one < other ? -1 : 1)))
       : part,
