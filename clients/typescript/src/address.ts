@@ -1,7 +1,7 @@
 import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createSecureContext } from "node:tls";
-import { invalid, type TurntreeError } from "./errors.js";
+import { invalid, kindOf, type TurntreeError } from "./errors.js";
 
 const LIMIT = "host:port, turntree://host:port or turntrees://host:port?ca_file=…&cert_file=…&key_file=…";
 const TARGET = /^((?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])):([0-9]{1,5})$/;
@@ -38,6 +38,7 @@ export interface Address {
  * @throws {@link TurntreeError} FIELD_INVALID, when it is none of these, or has anything else.
  */
 export function parseAddress(text: string): Address {
+  if (typeof text !== "string") throw invalid("address", kindOf(text), LIMIT);
   const [first, rest] = text.split(/:\/\/(.*)/s, 2) as [string, string?];
   const scheme = rest === undefined ? "turntree" : first;
   const [path, query = ""] = rest === undefined ? [text] : (rest.split(/\?(.*)/s, 2) as [string, string?]);

@@ -7,9 +7,9 @@ import { Connection } from "./connection.js";
 import { closed, fromConnectError, invalid, TurntreeError } from "./errors.js";
 import { Broken, NotCarried, Pipeline } from "./pipeline.js";
 import { newRequestId } from "./request-ids.js";
+import { checkRequest } from "./requests.js";
 import { Retries, RETRY_MS_DEFAULT, RetryBudget } from "./retries.js";
 import { follow } from "./signals.js";
-import { checkTexts } from "./texts.js";
 import { type Authorization, authorization, isFresh, type Token } from "./token.js";
 
 const TIMEOUT_MS_DEFAULT = 30_000;
@@ -80,8 +80,8 @@ export class Calls {
     options: CallOptions = {},
   ): Promise<MessageShape<O>> {
     const deadline = performance.now() + positive("timeoutMs", options.timeoutMs ?? this.#timeoutMs);
+    checkRequest(method.input, request);
     const message = withRequestId(method.input, request);
-    checkTexts(method.input, message);
     const retries = new Retries(this.#budget, this.#retryMs, DELAY_MS_MAX, deadline, this.#mayRenew);
     return await this.#linked(options.signal, async (signal) => {
       for (;;) {
@@ -120,7 +120,7 @@ export class Calls {
     request: MessageInitShape<I>,
     signal: AbortSignal,
   ): AsyncGenerator<MessageShape<O>> {
-    checkTexts(method.input, request);
+    checkRequest(method.input, request);
     const headers = await this.#authorization(this.#timeoutMs, signal);
     const reading = new AbortController();
     const leave = () => reading.abort(signal.reason);
@@ -218,7 +218,8 @@ function withRequestId<I extends DescMessage>(input: I, request: MessageInitShap
 }
 
 function positive(field: string, value: number): number {
-  if (!(value >= 0)) throw invalid(field, String(value), "a number of milliseconds that is not negative");
+  if (typeof value !== "number" || !(value >= 0))
+    throw invalid(field, String(value), "a number of milliseconds that is not negative");
   return value;
 }
 

@@ -186,10 +186,13 @@ export class SessionHandle {
     return { branch: this.#branch, ...request, sessionId: this.sessionId };
   }
 
-  /** Learn from what the current branch was resolved to that the session was cleared. */
-  #follow(request: object, answer: Answer | undefined): void {
+  /**
+   * Learn from what the current branch was resolved to that the session was cleared. A request that a caller without types
+   * left out is as good as an empty one: what was done for it must not fail now.
+   */
+  #follow(request: object | undefined, answer: Answer | undefined): void {
     const resolved = answer?.branch;
-    if ("branch" in request || resolved === undefined) return;
+    if ("branch" in (request ?? {}) || resolved === undefined) return;
     const known = this.#branch.generation;
     if (known === undefined || (resolved.generation ?? 0n) > known) this.#branch = resolved;
   }

@@ -17,7 +17,7 @@ import {
   UsageService,
   BranchService,
 } from "turntree";
-import { collect, contents, message } from "./support/collect.js";
+import { collect, contents, message, next } from "./support/collect.js";
 import { Server } from "./support/server.js";
 
 const server = await Server.start();
@@ -49,6 +49,42 @@ test("a text that is no Unicode is refused, and not sent as another one", async 
     await assert.rejects(stream.next(), refused("branch.branch_id"));
   }
   await client.addItems({ sessionId: "whole \u{1F333}", items: [item] });
+});
+
+test("what is not of the kind that is asked for is refused by its name", async () => {
+  const refused = (field: string, value: string) => (error: unknown) => {
+    assert(error instanceof TurntreeError, String(error));
+    assert.deepEqual([error.reason, error.facts.field, error.facts.value], [ErrorReason.FIELD_INVALID, field, value]);
+    assert.ok(error.facts.limit);
+    assert(!error.message.includes("secret"), "an error tells no item");
+    return true;
+  };
+  const item = { role: "user", content: "secret" };
+  const natives = [{ index: 0n, dialect: "d", native: item }];
+  const session = client.session("kinds");
+  for (const [field, value, call] of [
+    ["items[1]", "object", () => session.addItems({ items: [message("user", "one"), item] } as never)],
+    ["items[0]", "string", () => session.addItems({ items: [JSON.stringify(item)] } as never)],
+    ["items[0]", "undefined", () => session.addItems({ items: [undefined] } as never)],
+    ["natives[0].native", "object", () => session.addItems({ items: [message("user", "one")], natives } as never)],
+    ["cursor", "string", () => session.getItems({ cursor: "secret" } as never)],
+    ["cursor", "string", () => next(session.watch({ cursor: "secret" } as never))],
+    ["request", "undefined", () => client.listSessions(undefined as never)],
+    ["request", "null", () => client.addItems(null as never)],
+    ["timeoutMs", "500", () => session.getItems({}, { timeoutMs: "500" } as never)],
+  ] as const) {
+    await assert.rejects(call(), refused(field, value));
+  }
+  assert.equal((await session.getItems()).delta?.items.length, 0);
+  assert.throws(() => new TurntreeClient(undefined as never), refused("address", "undefined"));
+  assert.throws(() => new TurntreeClient(50_051 as never), refused("address", "number"));
+});
+
+test("a session pops no item that its caller does not get, also from one who gives no request", async () => {
+  const session = client.session("no request");
+  await session.addItems({ items: [message("user", "one")] });
+  const { item } = await session.popItem(undefined as never);
+  assert.deepEqual(contents(item && [item]), ["one"]);
 });
 
 test("any number of calls and streams may share a signal", async () => {

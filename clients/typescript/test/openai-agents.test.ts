@@ -623,6 +623,34 @@ test("a number that is not whole is refused as every other value that cannot be"
   }
 });
 
+test("what is not the result of a run is refused, and changes no usage", async () => {
+  const session = open("no run");
+  await session.addItems([user("one")]);
+  for (const [value, result] of [
+    ["undefined", undefined],
+    ["undefined", null],
+    ["undefined", "Sunny."],
+    ["undefined", { runContext: {} }],
+    ["number", { runContext: { usage: 5 } }],
+    ["null", { runContext: { usage: null } }],
+  ] as const) {
+    const error = await session.storeRunUsage(result as never).catch((reason: unknown) => reason);
+    assert(error instanceof TurntreeError, String(error));
+    const { reason, facts } = error;
+    assert.deepEqual([reason, facts.field, facts.value], [ErrorReason.FIELD_INVALID, "result.runContext.usage", value]);
+  }
+  assert.equal(await session.getSessionUsage(), undefined);
+});
+
+test("usage may come without details", async () => {
+  const session = open("no details");
+  await session.addItems([user("one")]);
+  const counts = { requests: 1, inputTokens: 3, outputTokens: 1, totalTokens: 4 };
+  await session.storeRunUsage({ runContext: { usage: counts } });
+  const [turn] = await session.getTurnUsage();
+  assert.deepEqual([turn?.totalTokens, turn?.inputTokensDetails], [4, undefined]);
+});
+
 test("sessions of a URL share a connection, which ends with the last of them", async () => {
   const proxy = await Proxy.start(() => server.address);
   const url = proxy.address;

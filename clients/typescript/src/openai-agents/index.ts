@@ -5,13 +5,14 @@
  */
 export { TurntreeSession } from "./session.js";
 export type { ItemsQuery } from "./history.js";
-export type { RunWithUsage, TurntreeSessionOptions } from "./session.js";
+export type { TurntreeSessionOptions } from "./session.js";
 export type {
   BranchInfo,
   Change,
   ConversationTurn,
   FoundTurn,
   ItemOutline,
+  RunWithUsage,
   SessionUsage,
   StreamedTurn,
   ToolCount,

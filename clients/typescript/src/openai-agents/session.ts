@@ -14,7 +14,7 @@ import { encodeAll } from "./codec.js";
 import { append, type ItemsQuery, mutationsOf, pop, read, replace, rewrite } from "./history.js";
 import { Queries } from "./queries.js";
 import type { Token } from "../token.js";
-import { type RunUsage, runUsage } from "./shapes.js";
+import { runUsage, type RunWithUsage } from "./shapes.js";
 import { acquire, release } from "./shared-clients.js";
 import { applyTransaction, encodeTransaction } from "./transactions.js";
 import { UsageMode } from "../gen/turntree/v1/usage_pb.js";
@@ -35,11 +35,6 @@ export interface TurntreeSessionOptions {
 
   /** A client to use instead of a URL. It stays the caller's to close. */
   client?: TurntreeClient;
-}
-
-/** What the SDK gives of a run. */
-export interface RunWithUsage {
-  runContext: { usage: RunUsage };
 }
 
 /**
@@ -258,9 +253,10 @@ export class TurntreeSession
    *
    * @param result - What `run` gave.
    * @param options - `add` adds to what the turn has, for a turn of several runs, instead of replacing it.
+   * @throws {@link TurntreeError} FIELD_INVALID, when it is not the result of a run.
    */
   async storeRunUsage(result: RunWithUsage, options: { add?: boolean } = {}): Promise<void> {
-    const usage = runUsage(result.runContext.usage);
+    const usage = runUsage(result);
     const mode = options.add === true ? UsageMode.ADD : UsageMode.REPLACE;
     await this.#change(() => this.#session.recordUsage({ usage, mode }));
   }

@@ -1,5 +1,5 @@
 import type { AgentInputItem } from "@openai/agents";
-import { whole } from "../errors.js";
+import { invalid, kindOf, whole } from "../errors.js";
 import type { Branch } from "../gen/turntree/v1/branch_pb.js";
 import type { DeltaKind, ItemsDelta } from "../gen/turntree/v1/item_pb.js";
 import type { Turn } from "../gen/turntree/v1/turn_pb.js";
@@ -181,12 +181,25 @@ export interface RunUsage {
   inputTokens: number;
   outputTokens: number;
   totalTokens: number;
-  inputTokensDetails: Record<string, number>[];
-  outputTokensDetails: Record<string, number>[];
+  inputTokensDetails?: Record<string, number>[];
+  outputTokensDetails?: Record<string, number>[];
 }
 
-/** The usage of a run as turntree records it; the details of its requests are added up by key. */
-export function runUsage(usage: RunUsage): Omit<Usage, "$typeName" | "$unknown"> {
+/** What the SDK gives of a run. */
+export interface RunWithUsage {
+  runContext: { usage: RunUsage };
+}
+
+/**
+ * The usage of a run as turntree records it; the details of its requests are added up by key.
+ *
+ * @throws {@link TurntreeError} FIELD_INVALID, when it is not the result of a run, or a count is none.
+ */
+export function runUsage(result: unknown): Omit<Usage, "$typeName" | "$unknown"> {
+  const usage = (result as Partial<RunWithUsage> | undefined | null)?.runContext?.usage;
+  if (usage === undefined || kindOf(usage) !== "object") {
+    throw invalid("result.runContext.usage", kindOf(usage), "the usage of a run, as in the result of run");
+  }
   return {
     requests: whole("usage.requests", usage.requests),
     inputTokens: whole("usage.input_tokens", usage.inputTokens),
@@ -197,7 +210,7 @@ export function runUsage(usage: RunUsage): Omit<Usage, "$typeName" | "$unknown">
   };
 }
 
-function summed(requests: readonly Record<string, number>[]): Uint8Array {
+function summed(requests: readonly Record<string, number>[] = []): Uint8Array {
   const sum: Record<string, number> = {};
   for (const [key, count] of requests.flatMap((details) => Object.entries(details))) {
     if (Number.isFinite(count)) sum[key] = (sum[key] ?? 0) + count; // some models' makers leave counts open
