@@ -64,6 +64,28 @@ func TestKilledServer(t *testing.T) {
 	equal(t, allItems(t, client), expected)
 }
 
+// A session that sixty read while its server is away is read by every one of them when it is back.
+func TestReadersOfAServerThatIsAway(t *testing.T) {
+	server, client := serving(t)
+	must(client.AddItems(t.Context(), adding(user("kept"))))(t)
+	server.Kill()
+	read := make(chan error, 60)
+	for range cap(read) {
+		go func() {
+			items, err := client.Session(sessionID).Items(t.Context())
+			if err == nil && len(items) != 1 {
+				err = fmt.Errorf("%d items", len(items))
+			}
+			read <- err
+		}()
+	}
+	time.Sleep(time.Second)
+	server.StartAgain()
+	for range cap(read) {
+		equal(t, <-read, nil)
+	}
+}
+
 // A call whose connection was cut is repeated under the same name, and has one effect.
 func TestCutAnswers(t *testing.T) {
 	server, writer := serving(t)

@@ -178,31 +178,50 @@ func (s *Session) add(
 	return response, err
 }
 
+// read asks for the first part on the stream that all calls share, and opens one of its own only where more follows.
 func (s *Session) read(ctx context.Context, request *turntreepb.StreamItemsRequest) ([]Item, error) {
 	sent := s.current()
-	request.SessionId, request.Branch = s.id, sent
-	var items []Item
+	first, err := s.client.GetItems(ctx, &turntreepb.GetItemsRequest{
+		SessionId: s.id, Branch: sent, Window: request.Window, NativeDialect: request.NativeDialect,
+	})
+	if err != nil {
+		return nil, err
+	}
+	delta := first.GetDelta()
+	items := withDelta(nil, delta)
+	s.standOn(sent, delta.GetBranch())
+	if !delta.GetMore() {
+		return items, nil
+	}
+	sent = delta.GetBranch()
+	request.SessionId, request.Branch, request.Cursor = s.id, sent, delta.GetCursor()
 	for response, err := range s.client.StreamItems(ctx, request) {
 		if err != nil {
 			return nil, err
 		}
 		delta := response.GetDelta()
-		if delta.GetKind() == turntreepb.DeltaKind_DELTA_KIND_REPLACED {
-			items = nil
-		}
-		begin := len(items)
-		for _, item := range delta.GetItems() {
-			items = append(items, Item{JSON: item})
-		}
-		for _, native := range delta.GetNatives() {
-			if index := begin + int(native.GetIndex()); index < len(items) {
-				items[index].Native = native.GetNative()
-			}
-		}
+		items = withDelta(items, delta)
 		s.standOn(sent, delta.GetBranch())
 		sent = delta.GetBranch()
 	}
 	return items, nil
+}
+
+// withDelta is what whoever has these items has after a delta.
+func withDelta(items []Item, delta *turntreepb.ItemsDelta) []Item {
+	if delta.GetKind() == turntreepb.DeltaKind_DELTA_KIND_REPLACED {
+		items = nil
+	}
+	begin := len(items)
+	for _, item := range delta.GetItems() {
+		items = append(items, Item{JSON: item})
+	}
+	for _, native := range delta.GetNatives() {
+		if index := begin + int(native.GetIndex()); index < len(items) {
+			items[index].Native = native.GetNative()
+		}
+	}
+	return items
 }
 
 func plain(items []Item, err error) ([][]byte, error) {

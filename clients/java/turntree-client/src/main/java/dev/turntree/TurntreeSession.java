@@ -107,11 +107,23 @@ public final class TurntreeSession {
     return delta;
   }
 
-  /** All items of the current branch, in order, however many there are. */
+  /**
+   * All items of the current branch, in order, however many there are. The first part comes on the
+   * stream that all calls share, and only where more follows the others on one of their own.
+   */
   public List<ByteString> items() {
-    BranchPointer sent = branch();
-    List<ByteString> items = new ArrayList<>();
-    var request = StreamItemsRequest.newBuilder().setSessionId(sessionId).setBranch(sent).build();
+    ItemsDelta first = readItems(GetItemsRequest.getDefaultInstance());
+    List<ByteString> items = new ArrayList<>(first.getItemsList());
+    if (!first.getMore()) {
+      return items;
+    }
+    BranchPointer sent = first.getBranch();
+    var request =
+        StreamItemsRequest.newBuilder()
+            .setSessionId(sessionId)
+            .setBranch(sent)
+            .setCursor(first.getCursor())
+            .build();
     try (var responses = client.streamItems(request)) {
       while (responses.hasNext()) {
         ItemsDelta delta = responses.next().getDelta();
