@@ -210,55 +210,33 @@ impl SessionHandle {
         Ok(response)
     }
 
-    /// Asks for the first part on the stream that all calls share, and opens one of its own only where more follows.
     async fn read(&self, native_dialect: Option<String>) -> Result<Vec<ItemWithNative>, Error> {
         let mut sent = self.branch();
-        let first = self
-            .client
-            .get_items(GetItemsRequest {
-                session_id: self.session_id.clone(),
-                branch: Some(sent.clone()),
-                native_dialect: native_dialect.clone(),
-                ..GetItemsRequest::default()
-            })
-            .await?;
-        let first = first.delta.unwrap_or_default();
-        let (more, cursor) = (first.more, first.cursor.clone());
-        let mut items = Vec::new();
-        self.apply(first, &mut sent, &mut items);
-        if !more {
-            return Ok(items);
-        }
-        let mut rest = self.client.stream_items(StreamItemsRequest {
+        let request = StreamItemsRequest {
             session_id: self.session_id.clone(),
             branch: Some(sent.clone()),
-            cursor: Some(cursor),
             native_dialect,
             ..StreamItemsRequest::default()
-        });
-        while let Some(response) = rest.try_next().await? {
-            self.apply(response.delta.unwrap_or_default(), &mut sent, &mut items);
+        };
+        let mut items: Vec<ItemWithNative> = Vec::new();
+        let mut deltas = self.client.stream_items(request);
+        while let Some(response) = deltas.try_next().await? {
+            let delta = response.delta.unwrap_or_default();
+            if delta.kind() == DeltaKind::Replaced {
+                items.clear();
+            }
+            let begin = items.len();
+            items.extend(delta.items.into_iter().map(|item| ItemWithNative { item, native: None }));
+            for NativeItem { index, native, .. } in delta.natives {
+                let item = usize::try_from(index).ok().and_then(|index| items.get_mut(begin + index));
+                if let Some(item) = item {
+                    item.native = Some(native);
+                }
+            }
+            self.stand_on(&sent, delta.branch.as_ref());
+            sent = delta.branch.unwrap_or(sent);
         }
         Ok(items)
-    }
-
-    /// Gives whoever has these items what they have after a delta, and stands where it was read.
-    fn apply(&self, delta: ItemsDelta, sent: &mut BranchPointer, items: &mut Vec<ItemWithNative>) {
-        if delta.kind() == DeltaKind::Replaced {
-            items.clear();
-        }
-        let begin = items.len();
-        items.extend(delta.items.into_iter().map(|item| ItemWithNative { item, native: None }));
-        for NativeItem { index, native, .. } in delta.natives {
-            let item = usize::try_from(index).ok().and_then(|index| items.get_mut(begin + index));
-            if let Some(item) = item {
-                item.native = Some(native);
-            }
-        }
-        self.stand_on(sent, delta.branch.as_ref());
-        if let Some(branch) = delta.branch {
-            *sent = branch;
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BranchPointer> {

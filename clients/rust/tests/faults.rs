@@ -55,31 +55,6 @@ async fn killed_server() {
     assert_eq!(all_items(&client).await.unwrap(), expected);
 }
 
-/// A session that sixty read while its server is away is read by every one of them when it is back.
-#[tokio::test]
-async fn readers_of_a_server_that_is_away() {
-    let mut server = Server::start();
-    let client = Client::connect(server.address()).await.unwrap();
-    client.add_items(add(vec![user("kept")])).await.unwrap();
-    server.kill();
-    let readers: Vec<_> = (0..60)
-        .map(|_| {
-            let session = client.session(SESSION);
-            tokio::spawn(async move { session.items().await })
-        })
-        .collect();
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let _server = tokio::task::spawn_blocking(move || {
-        server.start_again();
-        server
-    })
-    .await
-    .unwrap();
-    for reader in readers {
-        assert_eq!(reader.await.unwrap().unwrap(), vec![user("kept")]);
-    }
-}
-
 /// A call that reached the server before the connection was cut is repeated under the same name, and has one effect.
 #[tokio::test]
 async fn cut_answers() {

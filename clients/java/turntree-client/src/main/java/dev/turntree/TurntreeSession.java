@@ -107,23 +107,11 @@ public final class TurntreeSession {
     return delta;
   }
 
-  /**
-   * All items of the current branch, in order, however many there are. The first part comes on the
-   * stream that all calls share, and only where more follows the others on one of their own.
-   */
+  /** All items of the current branch, in order, however many there are. */
   public List<ByteString> items() {
-    ItemsDelta first = readItems(GetItemsRequest.getDefaultInstance());
-    List<ByteString> items = new ArrayList<>(first.getItemsList());
-    if (!first.getMore()) {
-      return items;
-    }
-    BranchPointer sent = first.getBranch();
-    var request =
-        StreamItemsRequest.newBuilder()
-            .setSessionId(sessionId)
-            .setBranch(sent)
-            .setCursor(first.getCursor())
-            .build();
+    BranchPointer sent = branch();
+    List<ByteString> items = new ArrayList<>();
+    var request = StreamItemsRequest.newBuilder().setSessionId(sessionId).setBranch(sent).build();
     try (var responses = client.streamItems(request)) {
       while (responses.hasNext()) {
         ItemsDelta delta = responses.next().getDelta();

@@ -23,14 +23,11 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
-import java.util.concurrent.Callable;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.Executors;
 import java.util.function.Supplier;
 import java.util.stream.IntStream;
-import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
@@ -147,28 +144,6 @@ class ClientTest {
       List<ByteString> expected =
           IntStream.range(0, 40).mapToObj(n -> ByteString.copyFromUtf8(user("" + n))).toList();
       assertEquals(expected, client.session("s").items());
-    }
-  }
-
-  /** A session that sixty read while its server is away is read by all of them when it is back. */
-  @Test
-  void readersOfAServerThatIsAway() throws Exception {
-    try (Server server = Server.start();
-        TurntreeClient client = TurntreeClient.connect(server.address())) {
-      client.addItems(add("kept"));
-      server.kill();
-      var readers = Executors.newFixedThreadPool(60);
-      try {
-        Callable<Integer> read = () -> client.session("s").items().size();
-        var reads = Stream.generate(() -> readers.submit(read)).limit(60).toList();
-        Thread.sleep(1_000);
-        server.startAgain();
-        for (var count : reads) {
-          assertEquals(1, count.get());
-        }
-      } finally {
-        readers.shutdownNow();
-      }
     }
   }
 
