@@ -152,11 +152,11 @@ class ManyNamespaces(Namespaces):
         while True:
             if self._is_closed:
                 raise stopping()
-            if (rest_s := self._resting.get(namespace, 0) - asyncio.get_running_loop().time()) > 0:
-                raise _cannot_be_opened(rest_s)
             opened = self._opened.pop(namespace, None)
             if opened is not None:
                 self._opened[namespace] = opened
+            elif (rest_s := self._resting.get(namespace, 0) - asyncio.get_running_loop().time()) > 0:
+                raise _cannot_be_opened(rest_s)
             elif len(self._opened) + len(self._closing) < self._open_max and namespace not in self._closing:
                 opened = self._opened[namespace] = _Opened(asyncio.create_task(self._open(namespace)))
                 opened.opening.add_done_callback(_seen)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,35 +26,18 @@ from turntree_server.engine.verify import verify
 from turntree_server.exit_codes import ExitCode
 
 from tests.docs.pages import REFERENCE, table
-from tests.service.test_process import COMMAND, WITHIN_S, assert_refused, run
-from tests.support.database import Dump, dump, execute, fill, state
+from tests.service.test_process import ANY_PORT, COMMAND, WITHIN_S, assert_refused, run
+from tests.support.database import Dump, dump, execute, state
 from tests.support.items import turns, user
 from tests.support.reading import items_of
 from tests.support.schemas import SCHEMAS, make
 from tests.support.server_process import ServerProcess, command_without_power
 
-ANY_PORT = ("--listen", "127.0.0.1:0")
 OVER: dict[str, Callable[[Path, Path], tuple[str | Path, ...]]] = {
     "restore": lambda db, other: ("restore", other, "--db", db, "--force"),
     "backup": lambda db, other: ("backup", db, "--db", other, "--force"),
 }
 """How each command replaces a file by a copy of another one."""
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server in a process of its own, on a new database."""
-    process = ServerProcess.start(tmp_path / "conversations.db")
-    yield process
-    process.kill()
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    """A database that nobody has open, with a little of everything."""
-    path = tmp_path / "conversations.db"
-    asyncio.run(fill(path))
-    return path
 
 
 def overwrite(db: Path, damage: bytes) -> None:

@@ -32,18 +32,11 @@ from tests.support.reading import items_of
 from tests.support.rpc import RPCS, Refusal, call, read_refusal
 from tests.support.server_process import ServerProcess
 
+ANY_PORT = ("--listen", "127.0.0.1:0")
 COMMAND = Path(sys.executable).with_name("turntree")
 SERVICES = sorted({*(rpc.method.containing_service.full_name for rpc in RPCS.values()), "turntree.v1.PipelineService"})
 WITHIN_S = 30
 MIB = 1024 * 1024
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server in a process of its own, on a new database."""
-    process = ServerProcess.start(tmp_path / "conversations.db")
-    yield process
-    process.kill()
 
 
 @pytest.fixture

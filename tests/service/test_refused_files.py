@@ -7,7 +7,7 @@ import os
 import sqlite3 as pythons_sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -18,31 +18,12 @@ from turntree.errors import ErrorReason, InvalidArgument, Unavailable
 from turntree.remote import RemoteStore
 from turntree_server.exit_codes import ExitCode
 
-from tests.service.test_process import assert_refused, run
-from tests.support.database import execute, fill, state
+from tests.service.test_process import ANY_PORT, assert_refused, run
+from tests.support.database import execute, state
 from tests.support.items import turns
 from tests.support.reading import items_of
 from tests.support.schemas import make
 from tests.support.server_process import ServerProcess
-
-ANY_PORT = ("--listen", "127.0.0.1:0")
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server in a process of its own, on a new database."""
-    process = ServerProcess.start(tmp_path / "conversations.db")
-    yield process
-    process.kill()
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Path:
-    """A database that nobody has open, with a little of everything."""
-    path = tmp_path / "conversations.db"
-    asyncio.run(fill(path))
-    return path
-
 
 # What `serve` refuses
 
