@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from turntree.errors import Unavailable
 from turntree.remote import RemoteStore
 
 from tests.support.items import turns, user
 from tests.support.server_process import serving
 
+WITHIN_S = 30
 LOOPS = 60
 LEFT_LOOPS = 16
 NICE = 19
@@ -106,6 +108,37 @@ async def test_all_that_was_sent_is_over_before_a_client_is_closed(tmp_path: Pat
             stub.Pipeline = lambda **named: ToldLate(begin(**named))  # type: ignore[assignment]
             await store.get_items("s")
     assert is_told == [False, True]
+
+
+async def test_a_client_whose_last_message_is_never_sent_is_closed(tmp_path: Path) -> None:
+    """A client is closed also when its connection was cut and gRPC never tells what became of what it sent."""
+    is_writing = asyncio.Event()
+
+    class NeverTold:
+        """A stream of whose messages nothing is heard."""
+
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._stream, name)
+
+        async def write(self, _: object) -> None:
+            is_writing.set()
+            await asyncio.Event().wait()
+
+    with serving(tmp_path) as server:
+        store = RemoteStore(server.address)
+        stub = store._connection().pipeline._stub
+        begin = stub.Pipeline
+        stub.Pipeline = lambda **named: NeverTold(begin(**named))  # type: ignore[assignment]
+        reading = asyncio.create_task(store.get_items("s"))
+        await is_writing.wait()
+        await store._connection().channel.close()
+        async with asyncio.timeout(WITHIN_S):
+            await asyncio.gather(reading, return_exceptions=True)
+            await store.close()
+    assert isinstance(reading.exception(), Unavailable)
 
 
 def let_grpc_come_last() -> None:

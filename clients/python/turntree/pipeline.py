@@ -28,6 +28,7 @@ from turntree.v1 import pipeline_pb2_grpc
 
 _CALLS_A_MESSAGE_MAX = 64
 _CALLS_AT_ONCE = 16  # so that client and server work at the same time, and not one after the other
+_SENT_S_MAX = 1.0
 _MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 _RETRY_DELAY_S_MAX = 1.0
 
@@ -225,8 +226,10 @@ class Pipeline:
             # gRPC must have said of all that was sent that it was, which may come after the end of the stream.
             stream.cancel()
             await stream.code()
-            await asyncio.wait({sender})
-            if stream.cancelled() or sender.cancelled():
+            if not stream.cancelled():
+                await asyncio.wait({sender}, timeout=_SENT_S_MAX)
+            # Of a stream that was cut, gRPC may leave who writes to it waiting for ever.
+            if sender.cancel() or sender.cancelled() or stream.cancelled():
                 await last_events(self._channel)
 
     def _break(self, stream: Any, error: TurntreeError) -> None:
